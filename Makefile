@@ -1,0 +1,118 @@
+# make            builds the worker and the task plug-ins into build/
+# make test       unit and integration tests (installs nothing: see tests/setup)
+# make lint       format, clang-tidy, include rules, sizes
+# make bench      against Celery and the bare client, figures to docs/BENCHMARKS.md
+# make fuzz       FUZZ_SECONDS each target (default 600)
+# make install    honours PREFIX and DESTDIR
+# Switches: CC=clang  DEVELOPER=1 (warnings are errors)  SAN=address,undefined (own build folder)
+
+CC ?= gcc
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^\#\# \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
+
+comma := ,
+TOOLCHAIN := $(if $(findstring clang,$(CC)),clang,gcc)
+B := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(TOOLCHAIN)),-clang)
+
+LIBS := librabbitmq hiredis jansson libuv yaml-0.1 openssl
+PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS))
+PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -ldl -lpthread -lm
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wformat=2 -Wcast-qual -Wpointer-arith \
+	-Wwrite-strings -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wimplicit-fallthrough -Wswitch-enum -Wnull-dereference -Wdouble-promotion
+WARN_gcc := -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+WARN_clang := -Wmissing-variable-declarations -Wconditional-uninitialized
+# _FORTIFY_SOURCE and the sanitizers do not go together.
+HARDEN := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(WARN_$(TOOLCHAIN)) $(HARDEN) -fno-common \
+	-fvisibility=hidden -I. -Iinclude $(PKG_CFLAGS) -DSMALLAGE_VERSION='"$(VERSION)"' \
+	$(if $(DEVELOPER),-Werror) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+ALL_LDFLAGS := $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+
+ROOMS := base protocol transport backend template worker worker/config worker/task worker/request \
+	worker/pool worker/report worker/finish worker/consume worker/control
+SRC := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+OBJ := $(SRC:%.c=$(B)/obj/%.o)
+MAIN_OBJ := $(B)/obj/worker/main.o
+LIB_OBJ := $(filter-out $(MAIN_OBJ),$(OBJ))
+BIN := $(B)/bin/smallage
+
+# A folder of tasks/ is one plug-in; what it links besides is in its `libs` file (pkg-config names).
+PLUGINS := $(patsubst tasks/%/,%,$(filter %/,$(wildcard tasks/*/)))
+PLUGIN_SO := $(PLUGINS:%=$(B)/lib/smallage/tasks/%.so)
+SHARE := $(B)/share/smallage/templates
+
+.PHONY: all clean test unit lint bench fuzz install format
+all: $(BIN) $(PLUGIN_SO) $(SHARE)
+
+$(BIN): $(OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -pie -rdynamic -o $@ $^ $(PKG_LIBS)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIE -MMD -MP -c -o $@ $<
+
+define plugin_rule
+$(B)/lib/smallage/tasks/$(1).so: $(patsubst %.c,$(B)/plugin/%.o,$(wildcard tasks/$(1)/*.c))
+	@mkdir -p $$(@D)
+	$(CC) $(ALL_LDFLAGS) -shared -o $$@ $$^ $$(shell pkg-config --libs jansson $$(file < tasks/$(1)/libs)) \
+		$(if $(wildcard tasks/$(1)/ldlibs),$$(file < tasks/$(1)/ldlibs))
+endef
+$(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
+
+$(B)/plugin/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(SHARE): $(shell find template/default -type f 2>/dev/null)
+	@rm -rf $@ && mkdir -p $@
+	@if [ -d template/default ]; then cp -r template/default/. $@/; fi
+	@touch $@
+
+# Unit tests: every START_TEST of tests/unit/**/test_*.c is a test; the main is generated.
+UNIT_SRC := $(shell find tests/unit -name 'test_*.c' 2>/dev/null)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+unit: $(UNIT_BIN) $(BIN) $(PLUGIN_SO) $(SHARE)
+	@tools/run-unit $(UNIT_BIN)
+
+$(B)/tests/unit/%.main.c: tests/unit/%.c tools/gen-unit-main
+	@mkdir -p $(@D)
+	tools/gen-unit-main $< > $@
+$(B)/tests/unit/%: $(B)/tests/unit/%.main.c $(LIB_OBJ)
+	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -fPIE -MMD -MP -MF $@.d $(shell pkg-config --cflags check) \
+		$(ALL_LDFLAGS) -pie -rdynamic -o $@ $< $(LIB_OBJ) $(PKG_LIBS) $(shell pkg-config --libs check)
+.PRECIOUS: $(B)/tests/unit/%.main.c
+
+test: all
+	tests/run
+
+lint:
+	tools/lint
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+bench: all
+	tests/bench/run
+
+fuzz:
+	tests/fuzz/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/smallage/tasks \
+		$(DESTDIR)$(PREFIX)/include/smallage $(DESTDIR)$(PREFIX)/share/smallage \
+		$(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(PLUGIN_SO) $(DESTDIR)$(PREFIX)/lib/smallage/tasks/
+	install -m 644 include/smallage/task.h $(DESTDIR)$(PREFIX)/include/smallage/
+	cp -r $(SHARE) $(DESTDIR)$(PREFIX)/share/smallage/
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+clean:
+	rm -rf build build-*
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

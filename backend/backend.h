@@ -1,0 +1,81 @@
+/*
+ * Result stores behind one interface; one const driver per kind (redis, file, disabled). A backend
+ * waits out an outage by itself: stores queue up to a bound and are sent again until the server has
+ * confirmed them; nothing is dropped. At the bound backend_is_full says so and the worker stops
+ * taking tasks.
+ *
+ * Threads: loop thread only. Calls never block; callbacks come from the loop, never from inside a
+ * call.
+ */
+#ifndef BACKEND_BACKEND_H
+#define BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "protocol/state.h"
+
+struct backend;
+
+struct backend_options {
+	uv_loop_t *loop;
+	const char *url;	  /* result_backend */
+	double result_expires_s;  /* 86400; 0 = never */
+	double failure_expires_s; /* result_failure_expires; < 0 = as result_expires, 0 = never */
+	const char *transport_options; /* result_backend_transport_options as JSON object text, or
+					  NULL */
+	size_t max_waiting_bytes;      /* bound of stores not yet confirmed */
+	double connect_timeout_s;
+	/* State of the connection, one line for the log. */
+	void (*on_notice)(void *ctx, bool is_error, const char *text);
+	/* Room again after backend_is_full. */
+	void (*on_room)(void *ctx);
+	void (*on_closed)(void *ctx);
+	void *ctx;
+};
+
+/* `err` NULL: the record is stored (or a SUCCESS stood there and was kept). An error is final: the
+ * server understood and refused (too large, read-only user, ...). */
+typedef void backend_done_fn(void *ctx, const struct err *err);
+/* `record` NULL: no such key. */
+typedef void backend_got_fn(void *ctx, const char *record, size_t len, const struct err *err);
+
+struct backend *backend_open(const struct backend_options *options, struct err *err);
+/* Stores the record under the task id and tells waiting clients. Copies everything. Never refuses:
+ * callers look at backend_is_full before they take more work. `done` may be NULL. */
+void backend_store(struct backend *b, const char *task_id, enum task_state state,
+		   const char *record, size_t len, backend_done_fn *done, void *ctx);
+void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
+bool backend_is_full(const struct backend *b);
+/* Flushes what waits within the deadline, then on_closed; the backend is freed after that. */
+void backend_close(struct backend *b, double deadline_s);
+
+struct backend_stats {
+	bool is_up;
+	size_t waiting, waiting_bytes;
+	uint64_t stored, failed, reconnects;
+	char host[256]; /* without secrets */
+};
+void backend_stats(const struct backend *b, struct backend_stats *ret_stats);
+
+struct backend_driver {
+	const char *const *schemes; /* NULL-terminated */
+	struct backend *(*open)(const struct backend_options *options, struct err *err);
+	void (*store)(struct backend *b, const char *task_id, enum task_state state,
+		      const char *record, size_t len, backend_done_fn *done, void *ctx);
+	void (*get)(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
+	bool (*is_full)(const struct backend *b);
+	void (*close)(struct backend *b, double deadline_s);
+	void (*stats)(const struct backend *b, struct backend_stats *ret_stats);
+};
+/* A driver's object begins with this. */
+struct backend {
+	const struct backend_driver *driver;
+};
+extern const struct backend_driver backend_redis_driver;
+extern const struct backend_driver backend_file_driver;
+extern const struct backend_driver backend_disabled_driver;
+
+#endif

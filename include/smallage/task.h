@@ -1,0 +1,154 @@
+/*
+ * smallage task API: the only header a task author sees.
+ *
+ * A task is data plus one function. The function returns a new reference to its result, which the
+ * worker takes, or NULL after raising something with sm_raise, sm_retry, sm_ignore or sm_reject
+ * (all of them return NULL, so `return sm_raise(...)` is one line). NULL with nothing raised
+ * becomes a SystemError, as in CPython.
+ *
+ * Arguments are bound and type-checked against .signature before the function runs; wrong calls end
+ * as Python's own TypeError and never reach it, so the accessors below cannot fail. Asking for a
+ * parameter that the signature does not declare, or with the wrong accessor, is the author's
+ * mistake and ends the task as a SystemError... never as undefined behaviour.
+ *
+ * Ownership: what sm_str, sm_text, sm_json, sm_header, sm_setting return is borrowed until the
+ * function returns. The result and the `meta` of sm_update_state are taken. Everything in sm_task
+ * is static. A function runs in a child process or in one of many threads: keep state in
+ * _Thread_local variables.
+ */
+#ifndef SMALLAGE_TASK_H
+#define SMALLAGE_TASK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SM_ABI 1
+
+struct sm_job; /* one execution of a task */
+
+enum sm_choice { SM_DEFAULT, SM_YES, SM_NO }; /* `true` may be written for SM_YES */
+#define SM_UNLIMITED (-1)		      /* for max and max_retries: no limit */
+#define SM_NO_RETRY  (-2)		      /* for max_retries: not once */
+
+/* Python exception names: "ValueError" is Python's builtin, "smtplib:SMTPDataError" names a module.
+ */
+struct sm_autoretry {
+	const char *const *on;	   /* raised ones that lead to a retry: SM_NAMES("ConnectionError",
+				      ...);     "Exception" = all */
+	const char *const *except; /* of these, never for ... */
+	double backoff;		   /* factor of 2^retries seconds; 0 = fixed delay */
+	double backoff_max_s;	   /* 0 = 600 */
+	enum sm_choice jitter;	   /* default yes: a random delay up to the computed one */
+};
+#define SM_NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+struct sm_task {
+	const char *name; /* "billing.send_invoice"; without a dot it answers under every module of
+			     the setting task_modules */
+	const char *signature; /* Python parameter list, see docs/TASKS.md */
+	const char *doc;       /* one line */
+	json_t *(*run)(struct sm_job *job);
+	struct sm_autoretry autoretry;
+	int max_retries;			/* 0 = Celery's default, 3 */
+	double retry_delay_s;			/* 0 = Celery's default, 180 */
+	const char *rate_limit;			/* "10/m", or NULL */
+	double soft_time_limit_s, time_limit_s; /* 0 = the worker's */
+	enum sm_choice acks_late, acks_on_failure, acks_on_timeout, reject_on_worker_lost,
+		retry_on_worker_lost, ignore_result, store_errors_even_if_ignored, track_started;
+	const char *const *throws;  /* expected exceptions: logged without traceback, or NULL */
+	const char *const *secrets; /* parameters that must not show in logs: SM_NAMES("token") */
+};
+
+/* A setting of the plug-in; it takes part in the file, the environment and --help like any other.
+ */
+struct sm_setting_def {
+	const char *name; /* "email_host" in the file */
+	const char *env;  /* "EMAIL_HOST" */
+	const char *fallback;
+	const char *help;
+	bool is_secret;
+};
+
+struct sm_plugin {
+	uint32_t abi, task_size; /* filled by SM_PLUGIN */
+	const char *name, *version;
+	const struct sm_task *const *tasks;    /* NULL-terminated */
+	const struct sm_setting_def *settings; /* ends with a NULL name; may be NULL */
+	/* Called once in each child or pool thread: before its first task, after its last. */
+	void (*start)(void);
+	void (*stop)(void);
+	/* For `smallage check`: try what the tasks need (a mail server, ...). Returns 0, or -1 with
+	 * one line of reason in `text`; on success `text` may say what was found. NULL = nothing to
+	 * try. */
+	int (*check)(const char *(*setting)(const char *name), char *text, size_t size);
+};
+#define SM_TASKS(...) ((const struct sm_task *const[]){__VA_ARGS__, NULL})
+#define SM_EXPORT     __attribute__((visibility("default")))
+#define SM_PLUGIN(...)                                                                             \
+	extern SM_EXPORT const struct sm_plugin sm_plugin;                                         \
+	SM_EXPORT const struct sm_plugin sm_plugin = {                                             \
+		.abi = SM_ABI, .task_size = sizeof(struct sm_task), __VA_ARGS__}
+
+/* Arguments, by parameter name. */
+int64_t sm_int(const struct sm_job *job, const char *name);
+double sm_float(const struct sm_job *job, const char *name); /* int, float, Decimal */
+bool sm_bool(const struct sm_job *job, const char *name);
+const char *sm_str(const struct sm_job *job, const char *name); /* NULL for None */
+/* The value as text: 99.9, Decimal('99.90') -> "99.90", True -> "True"; NULL for None. */
+const char *sm_text(struct sm_job *job, const char *name);
+json_t *sm_json(const struct sm_job *job, const char *name); /* borrowed; any value */
+bool sm_is_none(const struct sm_job *job, const char *name);
+
+/* The request. */
+const char *sm_id(const struct sm_job *job);
+const char *sm_name(const struct sm_job *job);
+int sm_retries(const struct sm_job *job);     /* 0 on the first run */
+int sm_max_retries(const struct sm_job *job); /* SM_UNLIMITED = no limit */
+bool sm_is_redelivered(const struct sm_job *job);
+json_t *sm_header(const struct sm_job *job,
+		  const char *name); /* custom header, borrowed, or NULL */
+const char *sm_setting(const struct sm_job *job, const char *name); /* never NULL: "" */
+
+/* Ends. */
+json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+json_t *sm_raise_args(struct sm_job *job, const char *type, json_t *args); /* takes the list */
+/* Runs the task again later: countdown_s < 0 = the task's retry_delay_s. After max_retries the task
+ * fails with MaxRetriesExceededError, or with the exception given. */
+json_t *sm_retry(struct sm_job *job, double countdown_s);
+json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type, const char *fmt,
+		       ...) __attribute__((format(printf, 4, 5)));
+json_t *sm_ignore(struct sm_job *job);
+json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
+
+/* While it runs. */
+void sm_update_state(struct sm_job *job, const char *state, json_t *meta); /* takes meta */
+void sm_progress(struct sm_job *job, int64_t done, int64_t total);	   /* state PROGRESS */
+/* The soft time limit has passed, or the worker wants the task to end: a blocking call returned
+ * EINTR or the body looks at its own safe points, then `return sm_raise(job,
+ * "SoftTimeLimitExceeded", "")`. */
+bool sm_expired(const struct sm_job *job);
+/* Sleeps; returns -1 early when sm_expired. */
+int sm_sleep(const struct sm_job *job, double seconds);
+/* Memory and clean-up that end with the job. */
+void *sm_alloc(struct sm_job *job, size_t size);
+char *sm_printf(struct sm_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sm_defer(struct sm_job *job, void (*fn)(void *), void *arg); /* last in, first out */
+
+/* Renders template `name` ("welcome/body.html") with a context object; HTML templates are escaped.
+ * The text ends with the job. NULL after raising (TemplateNotFound, TemplateSyntaxError). */
+const char *sm_render(struct sm_job *job, const char *name, const json_t *context);
+
+/* Logs with the task's id and name. */
+void sm_log_debug(const struct sm_job *job, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void sm_log_info(const struct sm_job *job, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void sm_log_warning(const struct sm_job *job, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void sm_log_error(const struct sm_job *job, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

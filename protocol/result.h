@@ -1,0 +1,39 @@
+/*
+ * Result records as Celery stores them: key order and spacing of Python's json.dumps. Sources:
+ * celery/backends/base.py (_get_result_meta, prepare_exception). contract: tasks.md 5.
+ */
+#ifndef PROTOCOL_RESULT_H
+#define PROTOCOL_RESULT_H
+
+#include "base/str.h"
+#include "protocol/message.h"
+#include "protocol/state.h"
+
+/* Fields of task_meta; strings borrowed; NULL = null or left out as said. */
+struct result_record {
+	const char *status;    /* "SUCCESS", a custom name, ... */
+	struct span result;    /* JSON text; .data NULL = null */
+	const char *traceback; /* text or NULL */
+	struct span children;  /* JSON text; .data NULL = "[]" */
+	int64_t date_done_us;  /* Unix microseconds; 0 = null */
+	int date_offset_s;     /* zone of date_done */
+	const char *group_id;  /* left out when NULL */
+	const char *parent_id; /* left out when NULL */
+	/* result_extended; all left out when name is NULL */
+	const char *name;
+	struct span args, kwargs; /* JSON texts */
+	const char *worker;
+	int64_t retries;
+	const char *queue;		      /* delivery routing key */
+	const char *stamped_headers, *stamps; /* JSON texts or NULL */
+	const char *task_id;
+};
+int result_encode(struct str *out, const struct result_record *r);
+
+/* {"exc_type": type, "exc_message": args, "exc_module": module}; `args` is JSON text of a list. */
+int result_exception(struct str *out, const char *module, const char *type, struct span args);
+
+/* The state in a stored record, TASK_PENDING when it cannot be read. */
+enum task_state result_state_of(const char *record, size_t len);
+
+#endif

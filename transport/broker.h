@@ -1,0 +1,137 @@
+/*
+ * A broker: where task messages come from and go to. One interface, one const driver per kind
+ * (amqp, filesystem; redis later). A broker keeps what it was told (queues, prefetch) and rebuilds
+ * everything after each reconnect by itself, with back-off; callers see on_down and on_up.
+ *
+ * Threads: loop thread only. Calls never block. Callbacks come from the loop, never from inside a
+ * call of this interface. A delivery is identified by (session, tag): `session` counts consumer
+ * connections, so that an ack for a connection that is gone is dropped instead of killing the new
+ * one.
+ *
+ * Life: broker_open -> broker_consume (any number) -> broker_start -> ... -> broker_pause (warm
+ * stop: no new deliveries) -> broker_close (flushes acks and publishes within a deadline) ->
+ * on_closed.
+ */
+#ifndef TRANSPORT_BROKER_H
+#define TRANSPORT_BROKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "protocol/message.h"
+
+struct broker;
+
+/* A queue with its exchange and binding, declared as Celery declares it. Strings are copied. */
+struct queue_def {
+	const char *name;
+	const char *exchange;	   /* "" = none to declare */
+	const char *exchange_type; /* "direct" */
+	const char *routing_key;
+	const char
+		*arguments; /* JSON object text of queue arguments (x-max-priority...), or NULL */
+};
+
+struct broker_events {
+	/* Declared and consuming. `host` is the broker's address for the log, without secrets. */
+	void (*on_up)(void *ctx, const char *host);
+	/* The consumer session is gone, all its unacked deliveries with it. `retry_in_s` < 0: this
+	 * was the last try, the broker gave up. Also called for each failed attempt to connect. */
+	void (*on_down)(void *ctx, const struct err *why, double retry_in_s, int attempt,
+			int max_attempts);
+	/* The message is valid until return; the handler may take parts of it (set them NULL). */
+	void (*on_delivery)(void *ctx, struct message *message, unsigned session, uint64_t tag);
+	/* One line worth a WARNING or ERROR (queue deleted and declared again, 406 on declare,
+	 * ...). */
+	void (*on_notice)(void *ctx, bool is_error, const char *text);
+	/* broker_close has finished; the broker is freed after return. */
+	void (*on_closed)(void *ctx);
+};
+
+struct broker_options {
+	uv_loop_t *loop;
+	const char *url; /* "a;b;c" = fail-over list */
+	const struct broker_events *events;
+	void *ctx;
+	double heartbeat_s;	  /* 0 = off; broker_heartbeat */
+	double connect_timeout_s; /* broker_connection_timeout, 4 */
+	int max_retries;	  /* broker_connection_max_retries, 100; -1 = for ever; 0 = none */
+	bool retry_on_startup;	  /* broker_connection_retry_on_startup */
+	size_t max_message_bytes; /* larger deliveries are rejected with a notice */
+	size_t max_publish_bytes; /* bound of all publishes that are waiting */
+	const char *transport_options; /* broker_transport_options as JSON object text, or NULL */
+	const char *product_version;   /* for the client properties */
+	const char *node_name;
+};
+
+/* NULL with `err` for a bad URL or a scheme we do not speak (the text names what to use). */
+struct broker *broker_open(const struct broker_options *options, struct err *err);
+int broker_consume(struct broker *b, const struct queue_def *queue, struct err *err);
+void broker_cancel(struct broker *b, const char *queue);
+void broker_start(struct broker *b);
+/* Prefetch count; 0 = unlimited. Counts above 65535 become 0 on the wire. Sent with the next flush;
+ * several changes within one loop turn cost one. */
+void broker_qos(struct broker *b, unsigned count);
+/* Acks of one loop turn go out together, as few as the order of tags allows ("multiple"). */
+void broker_ack(struct broker *b, unsigned session, uint64_t tag);
+void broker_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue);
+void broker_pause(struct broker *b);
+void broker_close(struct broker *b, double deadline_s);
+
+/* Something to send. All is copied before return. */
+struct publication {
+	const char *exchange;
+	const char *routing_key;
+	const struct queue_def *declare; /* declare this first (once per connection), or NULL */
+	const char *content_type, *content_encoding, *correlation_id, *reply_to, *expiration;
+	int priority;	       /* -1 = absent */
+	int delivery_mode;     /* 2 = persistent */
+	const json_t *headers; /* or NULL */
+	const char *body;
+	size_t body_len;
+};
+/* `err` NULL: the broker took responsibility (confirm, durable write). */
+typedef void broker_published_fn(void *ctx, const struct err *err);
+/* Queued while disconnected and sent again when a connection dies before the confirm; so at least
+ * once. Returns -1 when the bound of waiting publishes is reached. `done` may be NULL. */
+int broker_publish(struct broker *b, const struct publication *p, broker_published_fn *done,
+		   void *ctx, struct err *err);
+
+struct broker_stats {
+	bool is_up;	 /* consuming */
+	bool is_blocked; /* broker alarm (connection.blocked) */
+	unsigned session;
+	uint64_t delivered, acked, rejected, published, reconnects;
+	size_t publishes_waiting;
+	char host[256]; /* without secrets */
+};
+void broker_stats(const struct broker *b, struct broker_stats *ret_stats);
+
+/* One driver per URL scheme; see transport/broker.c for the table. Every function gets the
+ * driver's own object, which begins with struct broker. */
+struct broker_driver {
+	const char *const *schemes; /* NULL-terminated */
+	struct broker *(*open)(const struct broker_options *options, struct err *err);
+	int (*consume)(struct broker *b, const struct queue_def *queue, struct err *err);
+	void (*cancel)(struct broker *b, const char *queue);
+	void (*start)(struct broker *b);
+	void (*qos)(struct broker *b, unsigned count);
+	void (*ack)(struct broker *b, unsigned session, uint64_t tag);
+	void (*reject)(struct broker *b, unsigned session, uint64_t tag, bool requeue);
+	void (*pause)(struct broker *b);
+	void (*close)(struct broker *b, double deadline_s);
+	int (*publish)(struct broker *b, const struct publication *p, broker_published_fn *done,
+		       void *ctx, struct err *err);
+	void (*stats)(const struct broker *b, struct broker_stats *ret_stats);
+};
+struct broker {
+	const struct broker_driver *driver;
+	const struct broker_events *events;
+	void *ctx;
+};
+extern const struct broker_driver broker_amqp_driver;
+extern const struct broker_driver broker_filesystem_driver;
+
+#endif

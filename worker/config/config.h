@@ -1,0 +1,93 @@
+/*
+ * All settings, immutable after load. Names are Celery's lower-case names; config/table.c holds one
+ * row per setting (name, old names, environment, type, fallback, help), from which come the file
+ * reader, the environment, --help, the man page and docs/CONFIG.md.
+ *
+ * Precedence: command line over environment (CELERY_<NAME>, and the names of the seeds: EMAIL_*,
+ * REDIS_*, DEBUG) over file (smallage.yaml) over built-in value.
+ */
+#ifndef WORKER_CONFIG_CONFIG_H
+#define WORKER_CONFIG_CONFIG_H
+
+#include <smallage/task.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum config_pool { CONFIG_PREFORK, CONFIG_THREADS, CONFIG_SOLO };
+
+struct config {
+	/* connection */
+	char *broker_url;		/* filesystem:// when nothing is configured */
+	char *result_backend;		/* file://... then too; NULL or "disabled://" = none */
+	char *broker_transport_options; /* JSON text or NULL */
+	char *result_backend_transport_options; /* JSON text or NULL */
+	double broker_heartbeat;
+	double broker_connection_timeout;
+	int broker_connection_max_retries; /* -1 = for ever */
+	bool broker_connection_retry, broker_connection_retry_on_startup;
+	/* tasks */
+	char **accept_content; /* NULL-terminated */
+	bool task_acks_late, task_acks_on_failure, task_acks_on_timeout;
+	bool task_reject_on_worker_lost, task_retry_on_worker_lost;
+	bool task_ignore_result, task_store_errors_even_if_ignored, task_track_started;
+	double task_time_limit, task_soft_time_limit; /* 0 = none */
+	char *task_default_queue, *task_default_exchange, *task_default_exchange_type,
+		*task_default_routing_key;
+	int task_queue_max_priority;   /* 0 = none */
+	char *task_default_queue_type; /* "classic" or "quorum" */
+	char **task_queues; /* from the file: names consumed without -Q; NULL-terminated */
+	bool task_create_missing_queues;
+	char **task_modules; /* prefixes under which the shipped tasks answer */
+	char **imports;	     /* -I / include: plug-in files or folders besides the shipped ones */
+	/* results */
+	double result_expires;	       /* seconds; 0 = never */
+	double result_failure_expires; /* < 0 = as result_expires */
+	bool result_extended;
+	/* worker */
+	enum config_pool worker_pool;
+	unsigned worker_concurrency;
+	unsigned worker_prefetch_multiplier; /* 0 = unlimited */
+	unsigned worker_max_tasks_per_child;
+	uint64_t worker_max_memory_per_child; /* KiB */
+	unsigned worker_eta_task_limit;	      /* 0 = none */
+	double worker_soft_shutdown_timeout;
+	bool worker_enable_soft_shutdown_on_idle;
+	bool worker_send_task_events;	   /* -E */
+	uint64_t worker_max_message_bytes; /* arguments or result; 64 MiB */
+	uint64_t
+		worker_max_waiting_bytes; /* results and publishes that wait for a server; 64 MiB */
+	char **template_dirs;		  /* searched before the shipped ones */
+	int timezone_offset_s; /* of the setting `timezone` (UTC or a fixed offset or local zone) */
+	bool debug;
+	/* this node */
+	char *node_name;       /* "celery@host", after expansion */
+	char **queues;	       /* -Q; NULL = default */
+	char **exclude_queues; /* -X */
+	char *log_file, *log_level, *log_format;
+	char *pid_file;
+	char *status_socket; /* path of the local status socket */
+	char *workdir;
+	bool purge;
+};
+
+/* Where each value came from is kept for `smallage check`. Returns NULL with `err` set; an unknown
+ * setting is an error that names the nearest known one. `argv` is what stands behind the
+ * subcommand; *ret_rest (may be NULL) gets the index of the first argument that is no option.
+ * Plug-in settings are read with config_plugin_setting and declared with config_declare before. */
+struct config *config_load(int argc, char **argv, int *ret_rest, struct err *err);
+void config_free(struct config *c);
+/* Adds a plug-in's settings to the known names; to be followed by config_check_unknown. */
+void config_declare(struct config *c, const struct sm_setting_def *settings);
+/* Fails when the file or the command line holds a name that nobody declared. */
+int config_check_unknown(const struct config *c, struct err *err);
+/* Value of any setting by name, as text ("" when unset). */
+const char *config_get(const struct config *c, const char *name);
+/* The same on the configuration loaded last, for the task API. */
+const char *config_setting(const char *name);
+/* Writes all values and their sources, secrets as ********. */
+void config_dump(const struct config *c, struct str *out);
+
+#endif

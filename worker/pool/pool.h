@@ -1,0 +1,107 @@
+/*
+ * Who executes. One interface, three drivers: prefork (a process per slot, forked by an early,
+ * single-threaded spawner), threads (one executor process with a thread per slot), solo (one thread
+ * of this process, for debugging). All of them run the same slot code (pool/slot.c) and talk frames
+ * over a socket pair; a small shared page per slot says which job was started, so that "accepted"
+ * costs no system call and a dead slot's unstarted jobs can be given to another one.
+ *
+ * Threads: loop thread only. Calls never block.
+ */
+#ifndef WORKER_POOL_POOL_H
+#define WORKER_POOL_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "protocol/message.h"
+#include "worker/task/outcome.h"
+#include "worker/task/registry.h"
+
+struct pool;
+
+enum pool_kind { POOL_PREFORK, POOL_THREADS, POOL_SOLO };
+
+/* One task to run. Embedded in the request; the spans and strings are borrowed until on_done. */
+struct pool_job {
+	/* set by the caller */
+	const struct task_entry *task;
+	const char *id;
+	int retries, max_retries;
+	bool is_redelivered;
+	struct span args, kwargs, custom_headers;
+	double soft_limit_s, hard_limit_s; /* 0 = none; counted from acceptance */
+	/* the pool's own */
+	struct list_node node;
+	uint64_t serial;
+	struct pool_slot *slot;
+	int64_t started_us; /* monotonic; 0 = not accepted yet */
+	bool is_soft_sent, is_killed;
+};
+
+struct pool_events {
+	/* The slot began with the body. `started_wall_us` for the request's time_start. */
+	void (*on_accepted)(void *ctx, struct pool_job *job, pid_t pid);
+	void (*on_state)(void *ctx, struct pool_job *job, const char *state, const char *meta,
+			 size_t len);
+	/* The soft limit of this job passed; the body has been told. */
+	void (*on_soft_limit)(void *ctx, struct pool_job *job);
+	/* Any end. Always preceded by on_accepted, except for jobs given back by pool_take_back and
+	 * jobs that were terminated before they began. Takes nothing: the pool clears the outcome.
+	 */
+	void (*on_done)(void *ctx, struct pool_job *job, struct outcome *outcome);
+	/* A free slot may have appeared: the pump should run. */
+	void (*on_room)(void *ctx);
+	/* One line for the log (child exited with signal 9 (SIGKILL), replaced, over memory
+	 * limit...). */
+	void (*on_notice)(void *ctx, int level, const char *text);
+	/* The pool cannot go on (spawner gone). */
+	void (*on_fatal)(void *ctx, const char *text);
+};
+
+struct pool_options {
+	uv_loop_t *loop;
+	enum pool_kind kind;
+	unsigned concurrency;
+	const struct registry *registry;
+	const struct pool_events *events;
+	void *ctx;
+	unsigned max_tasks_per_child;		  /* 0 = no limit */
+	uint64_t max_memory_per_child_kib;	  /* 0 = no limit */
+	size_t max_payload_bytes;		  /* arguments or result; larger results fail */
+	const char *(*setting)(const char *name); /* for the task API */
+	const char *const *template_dirs;
+};
+
+/* Forks the spawner. To be called before any thread exists and any connection is open. */
+int pool_prepare(struct pool **ret_pool, const struct pool_options *options, struct err *err);
+/* Starts the slots, once the loop is there (options->loop may be set late by this call). */
+int pool_start(struct pool *p, uv_loop_t *loop, struct err *err);
+/* How many more jobs the pool wants right now. With short tasks that is more than the free slots (a
+ * slot gets a few ahead); what waits behind a slow task is moved to a free slot. */
+unsigned pool_room(const struct pool *p);
+void pool_submit(struct pool *p, struct pool_job *job);
+/* Takes back a job that was not started; false when it was. */
+bool pool_take_back(struct pool *p, struct pool_job *job);
+/* Kills the slot that runs it (prefork only; else the soft flag is raised). on_done follows with
+ * OUTCOME_TERMINATED. */
+void pool_terminate(struct pool *p, struct pool_job *job, int signal);
+/* Ends idle slots now, busy ones when done; `on_stopped` when no slot is left. */
+void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx);
+/* Kills everything at once. */
+void pool_kill(struct pool *p);
+void pool_free(struct pool *p);
+
+struct pool_stats {
+	unsigned slots, busy;
+	uint64_t accepted, done, lost, recycled;
+	pid_t pids[64]; /* the first 64 */
+	unsigned pid_count;
+};
+void pool_stats(const struct pool *p, struct pool_stats *ret_stats);
+const char *pool_kind_name(enum pool_kind kind);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * The executing side: one run of a task function. Implements include/smallage/task.h. Runs in a
+ * pool child or pool thread, never in the master's loop.
+ */
+#ifndef WORKER_TASK_JOB_H
+#define WORKER_TASK_JOB_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "protocol/message.h"
+#include "worker/task/outcome.h"
+#include "worker/task/registry.h"
+
+/* What one run needs; all borrowed for the time of job_run. */
+struct job_run_args {
+	const struct task_entry *task;
+	const char *id;
+	int retries, max_retries;
+	bool is_redelivered;
+	struct span args, kwargs;	 /* JSON texts, checked to be valid */
+	struct span custom_headers;	 /* JSON text of an object; .data NULL = none */
+	const _Atomic uint32_t *expired; /* not 0 once the soft limit passed for this run */
+};
+
+struct job_host {
+	/* Leaves the process as a frame; `meta` is JSON text. */
+	void (*update_state)(void *ctx, const char *state, const char *meta, size_t len);
+	const char *(*setting)(const char *name); /* merged configuration; "" when unset */
+	const char *const *template_dirs;	  /* searched in order, NULL-terminated */
+	void *ctx;
+};
+
+/* Binds, runs, catches everything; fills `ret` (initialized by the callee). */
+void job_run(const struct job_run_args *run, const struct job_host *host, struct outcome *ret);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * How an execution ended. A value: filled by the pool, read by request/ and finish/, freed by
+ * outcome_clear. Texts are owned, NULL when not of this kind.
+ */
+#ifndef WORKER_TASK_OUTCOME_H
+#define WORKER_TASK_OUTCOME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum outcome_kind {
+	OUTCOME_SUCCESS, /* result */
+	OUTCOME_FAILURE, /* exc_*, traceback */
+	OUTCOME_RETRY,	 /* sm_retry: countdown_s; exc_* when one was given */
+	OUTCOME_IGNORE,
+	OUTCOME_REJECT,	    /* requeue; exc_text = reason */
+	OUTCOME_LOST,	    /* the process died: exc_* = WorkerLostError */
+	OUTCOME_TIMEOUT,    /* hard time limit: exc_* = TimeLimitExceeded */
+	OUTCOME_TERMINATED, /* killed on our own demand (cold stop, revoke) */
+	OUTCOME_KIND_COUNT
+};
+
+struct outcome {
+	enum outcome_kind kind;
+	char *result; /* JSON text */
+	size_t result_len;
+	char *exc_module;   /* "builtins" */
+	char *exc_type;	    /* "ValueError" */
+	char *exc_args;	    /* JSON text of a list */
+	char *exc_text;	    /* str(exc) */
+	char *exc_repr;	    /* repr(exc): ValueError('x') */
+	char *traceback;    /* "Traceback (most recent call last):\n..." or NULL */
+	double countdown_s; /* < 0 = the task's default */
+	bool requeue;
+	double runtime_s;
+};
+
+void outcome_init(struct outcome *o, enum outcome_kind kind);
+/* A failure with one text argument (args = [text], or [] when text is NULL). */
+void outcome_set_exception(struct outcome *o, const char *module, const char *type,
+			   const char *text);
+void outcome_clear(struct outcome *o);
+
+#endif
