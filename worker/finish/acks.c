@@ -1,0 +1,135 @@
+#include "worker/finish/acks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#define IN_FLIGHT_US  (30 * 1000000LL)	/* older answers have arrived: heartbeats are shorter */
+#define REMEMBER_US   (600 * 1000000LL) /* redelivery follows a reconnect much sooner */
+#define REMEMBER_MOST 100000
+
+struct acks_ended {
+	struct acks_key key;
+	int64_t at_us;
+	UT_hash_handle hh;
+};
+
+static uint64_t hash_text(const char *text, uint64_t seed)
+{
+	uint64_t hash = seed;
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 1099511628211u;
+	return hash ^ (hash >> 29);
+}
+
+static struct acks_key key_of(const char *id, int64_t retries)
+{
+	return (struct acks_key){
+		.id_hash = {hash_text(id, 14695981039346656037u),
+			    hash_text(id, 0x9e3779b97f4a7c15u)},
+		.retries = (uint64_t)retries,
+	};
+}
+
+void acks_init(struct acks *acks)
+{
+	memset(acks, 0, sizeof(*acks));
+	acks->recent = mem_calloc(ACKS_RECENT, sizeof(*acks->recent));
+}
+
+static void forget(struct acks *acks, struct acks_ended *e)
+{
+	HASH_DEL(acks->ended, e);
+	free(e);
+}
+
+void acks_clear(struct acks *acks)
+{
+	while (acks->ended)
+		forget(acks, acks->ended);
+	free(acks->recent);
+	acks->recent = NULL;
+}
+
+static void remember(struct acks *acks, const struct acks_key *key, int64_t now)
+{
+	struct acks_ended *e;
+
+	HASH_FIND(hh, acks->ended, key, sizeof(*key), e);
+	if (e)
+		return;
+	/* uthash keeps the order of insertion, so the head is the oldest. */
+	while (acks->ended &&
+	       (HASH_COUNT(acks->ended) >= REMEMBER_MOST || now - acks->ended->at_us > REMEMBER_US))
+		forget(acks, acks->ended);
+	e = mem_calloc(1, sizeof(*e));
+	e->key = *key;
+	e->at_us = now;
+	HASH_ADD(hh, acks->ended, key, sizeof(e->key), e);
+}
+
+void acks_session_up(struct acks *acks, unsigned session)
+{
+	acks->session = session;
+}
+
+void acks_session_down(struct acks *acks)
+{
+	int64_t now = clock_mono_us();
+	uint64_t first = acks->recent_count > ACKS_RECENT ? acks->recent_count - ACKS_RECENT : 0;
+
+	acks->session = 0;
+	for (uint64_t i = first; i < acks->recent_count; i++) {
+		const struct acks_recent *recent = &acks->recent[i % ACKS_RECENT];
+
+		if (now - recent->at_us <= IN_FLIGHT_US)
+			remember(acks, &recent->key, now);
+	}
+	acks->recent_count = 0;
+}
+
+void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enum answer answer)
+{
+	if (answer == ANSWER_ACK)
+		broker_ack(acks->broker, session, tag);
+	else
+		broker_reject(acks->broker, session, tag, answer == ANSWER_REQUEUE);
+}
+
+void acks_answer(struct acks *acks, struct request *r, enum answer answer)
+{
+	if (r->is_settled)
+		return;
+	r->is_settled = true;
+	bool is_current = acks->session != 0 && r->session == acks->session;
+
+	if (is_current)
+		acks_answer_delivery(acks, r->session, r->tag, answer);
+	if (answer == ANSWER_REQUEUE)
+		return; /* it is to run again */
+	struct acks_key key = key_of(r->message.id, r->message.retries);
+	int64_t now = clock_mono_us();
+
+	if (is_current)
+		acks->recent[acks->recent_count++ % ACKS_RECENT] =
+			(struct acks_recent){.key = key, .at_us = now};
+	else
+		remember(acks, &key, now);
+}
+
+bool acks_has_ended(struct acks *acks, const char *id, int64_t retries)
+{
+	struct acks_key key = key_of(id, retries);
+	struct acks_ended *e;
+
+	HASH_FIND(hh, acks->ended, &key, sizeof(key), e);
+	if (!e)
+		return false;
+	forget(acks, e);
+	acks->skipped++;
+	return true;
+}

@@ -1,0 +1,52 @@
+/*
+ * Answers deliveries: ack, reject, requeue. Remembers what was answered on a connection that broke:
+ * such an answer may not have arrived, the broker then delivers the message again, and the task
+ * would run a second time. A redelivered message that ended here is acked without running (better
+ * than Celery, which runs it again).
+ *
+ * What is remembered is (task id, retries), because a retry is a new message with the same id.
+ */
+#ifndef WORKER_FINISH_ACKS_H
+#define WORKER_FINISH_ACKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "transport/broker.h"
+#include "worker/request/request.h"
+
+enum answer { ANSWER_ACK, ANSWER_REJECT, ANSWER_REQUEUE };
+
+#define ACKS_RECENT 8192 /* answers that may have been on the wire when a connection breaks */
+
+struct acks_key {
+	uint64_t id_hash[2];
+	uint64_t retries;
+};
+struct acks_recent {
+	struct acks_key key;
+	int64_t at_us; /* monotonic */
+};
+struct acks_ended;
+
+struct acks {
+	struct broker *broker;
+	unsigned session;	    /* the session that answers go to; 0 = none */
+	struct acks_recent *recent; /* ring of ACKS_RECENT */
+	uint64_t recent_count;	    /* ever written */
+	struct acks_ended *ended;   /* hash, oldest first */
+	uint64_t skipped;	    /* redelivered messages that were not run again */
+};
+
+void acks_init(struct acks *acks);
+void acks_clear(struct acks *acks);
+void acks_session_up(struct acks *acks, unsigned session);
+void acks_session_down(struct acks *acks);
+/* Answers for a request, once; further calls are ignored. */
+void acks_answer(struct acks *acks, struct request *r, enum answer answer);
+/* Answers a delivery that never became a request. */
+void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enum answer answer);
+/* True (once) if this task ended here and only its answer may have been lost. */
+bool acks_has_ended(struct acks *acks, const char *id, int64_t retries);
+
+#endif

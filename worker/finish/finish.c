@@ -1,0 +1,385 @@
+#include "worker/finish/finish.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "protocol/pyjson.h"
+#include "protocol/result.h"
+#include "worker/request/retry.h"
+
+enum step_result {
+	STEP_NEXT, /* go on */
+	STEP_WAIT, /* somebody will call on_step_done */
+	STEP_END,  /* the rest of the plan does not apply */
+};
+typedef enum step_result step_fn(struct finish *f, struct request *r);
+
+static step_fn log_success, store_success, log_failure, store_failure, answer_failure,
+	publish_retry, store_retry, log_retry, log_ignored, store_reject, answer_reject,
+	requeue_lost, answer_timeout, store_cancelled, leave_to_broker, answer_ack;
+
+/* The order of Celery, per kind of outcome (docs/ARCHITECTURE.md says why it is not uniform). */
+static step_fn *const finish_plan[OUTCOME_KIND_COUNT][6] = {
+	[OUTCOME_SUCCESS] = {store_success, log_success, answer_ack},
+	[OUTCOME_FAILURE] = {store_failure, log_failure, answer_failure},
+	[OUTCOME_RETRY] = {publish_retry, store_retry, log_retry, answer_ack},
+	[OUTCOME_IGNORE] = {log_ignored, answer_ack},
+	[OUTCOME_REJECT] = {store_reject, answer_reject},
+	[OUTCOME_LOST] = {requeue_lost, store_failure, log_failure, answer_ack},
+	[OUTCOME_TIMEOUT] = {store_failure, log_failure, answer_timeout},
+	[OUTCOME_TERMINATED] = {leave_to_broker, store_cancelled, answer_ack},
+};
+
+static void run_plan(struct finish *f, struct request *r);
+
+static void end_of_plan(struct finish *f, struct request *r)
+{
+	request_free(f->requests, r);
+	if (f->on_finished)
+		f->on_finished(f->ctx);
+}
+
+static void run_plan(struct finish *f, struct request *r)
+{
+	for (;;) {
+		step_fn *step = finish_plan[r->outcome.kind][r->step];
+
+		if (!step)
+			break;
+		r->step++;
+		enum step_result result = step(f, r);
+
+		if (result == STEP_WAIT)
+			return;
+		if (result == STEP_END)
+			break;
+	}
+	end_of_plan(f, r);
+}
+
+static void on_stored(void *ctx, const struct err *err)
+{
+	struct request *r = ctx;
+
+	if (err)
+		log_error("The result of task %s[%s] could not be stored: %s", r->message.task,
+			  r->message.id, err->text);
+	run_plan(r->finish, r);
+}
+
+/* A late ack waits until the record is safe; an early one has gone out, nothing depends on the
+ * rest. */
+static enum step_result store_record(struct finish *f, struct request *r,
+				     const struct finish_record *record)
+{
+	if (!f->backend)
+		return STEP_NEXT;
+	if (r->is_settled) {
+		record_store(f, r, record, NULL, NULL);
+		return STEP_NEXT;
+	}
+	r->finish = f;
+	return record_store(f, r, record, on_stored, r) == 0 ? STEP_WAIT : STEP_NEXT;
+}
+
+static void exception_of(const struct outcome *o, struct str *out)
+{
+	struct span args = {"[]", 2};
+
+	if (o->exc_args)
+		args = (struct span){o->exc_args, strlen(o->exc_args)};
+	result_exception(out, o->exc_module ? o->exc_module : "builtins",
+			 o->exc_type ? o->exc_type : "Exception", args);
+}
+
+static enum step_result store_success(struct finish *f, struct request *r)
+{
+	struct finish_record record = {
+		.state = TASK_SUCCESS,
+		.result = {r->outcome.result, r->outcome.result_len},
+		.has_date = true,
+	};
+
+	return r->policy.ignore_result ? STEP_NEXT : store_record(f, r, &record);
+}
+
+static enum step_result store_exception(struct finish *f, struct request *r, enum task_state state)
+{
+	struct outcome *o = &r->outcome;
+	auto_str exception;
+
+	str_init(&exception, 2 * f->config->worker_max_message_bytes + 65536);
+	exception_of(o, &exception);
+	struct finish_record record = {
+		.state = state,
+		.result = {exception.data, exception.len},
+		.traceback = o->traceback,
+		.has_date = state_is_ready(state),
+	};
+	return store_record(f, r, &record);
+}
+
+static enum step_result store_failure(struct finish *f, struct request *r)
+{
+	f->counts.failed++;
+	return r->policy.store_errors ? store_exception(f, r, TASK_FAILURE) : STEP_NEXT;
+}
+
+/* Python's repr of the result, as Celery's log shows it; only made when somebody reads it. */
+static enum step_result log_success(struct finish *f, struct request *r)
+{
+	auto_str label;
+	auto_str value;
+	auto_str runtime;
+
+	f->counts.succeeded++;
+	if (!log_is_on(LOG_INFO))
+		return STEP_NEXT;
+	str_init(&label, 4096);
+	str_init(&value, 8192);
+	str_init(&runtime, 64);
+	request_label(&label, r);
+	float_repr(&runtime, r->outcome.runtime_s);
+	json_t *result = pyjson_load(r->outcome.result, r->outcome.result_len, NULL);
+
+	if (result)
+		pyjson_repr(&value, result, 1024, 3, false);
+	json_decref(result);
+	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+
+	log_write(LOG_INFO, &ctx, "Task %s succeeded in %ss: %s", label.data, runtime.data,
+		  value.data ? value.data : "");
+	return STEP_NEXT;
+}
+
+static bool is_expected(const struct request *r)
+{
+	const char *const *name = r->task->decl->throws;
+
+	for (; name && *name; name++)
+		if (r->outcome.exc_type && strcmp(*name, r->outcome.exc_type) == 0)
+			return true;
+	return false;
+}
+
+static enum step_result log_failure(struct finish *f, struct request *r)
+{
+	const struct outcome *o = &r->outcome;
+	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+	const char *repr = o->exc_repr ? o->exc_repr : "";
+	auto_str label;
+
+	(void)f;
+	str_init(&label, 4096);
+	request_label(&label, r);
+	if (o->kind == OUTCOME_TIMEOUT)
+		log_write(LOG_ERROR, &ctx, "Hard time limit (%gs) exceeded for %s",
+			  r->policy.hard_limit_s, label.data);
+	else if (o->kind == OUTCOME_LOST)
+		log_write(LOG_ERROR, &ctx, "Task handler raised error: %s", repr);
+	else if (is_expected(r))
+		log_write(LOG_INFO, &ctx, "Task %s raised expected: %s", label.data, repr);
+	else
+		log_write(LOG_ERROR, &ctx, "Task %s raised unexpected: %s%s%s", label.data, repr,
+			  o->traceback ? "\n" : "", o->traceback ? o->traceback : "");
+	return STEP_NEXT;
+}
+
+static enum step_result answer_ack(struct finish *f, struct request *r)
+{
+	acks_answer(&f->acks, r, ANSWER_ACK);
+	return STEP_NEXT;
+}
+
+static enum step_result answer_failure(struct finish *f, struct request *r)
+{
+	acks_answer(&f->acks, r, r->policy.acks_on_failure ? ANSWER_ACK : ANSWER_REJECT);
+	return STEP_NEXT;
+}
+
+static enum step_result answer_timeout(struct finish *f, struct request *r)
+{
+	acks_answer(&f->acks, r, r->policy.acks_on_timeout ? ANSWER_ACK : ANSWER_REQUEUE);
+	return STEP_NEXT;
+}
+
+static void on_retry_published(void *ctx, const struct err *err)
+{
+	struct request *r = ctx;
+
+	if (err) {
+		auto_str text;
+
+		str_init(&text, 1024);
+		str_addf(&text, "the retry could not be published: %s", err->text);
+		r->outcome.kind = OUTCOME_FAILURE;
+		outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError",
+				      text.data);
+		r->step = 0;
+	}
+	run_plan(r->finish, r);
+}
+
+static enum step_result publish_retry(struct finish *f, struct request *r)
+{
+	struct err err = {0};
+
+	r->finish = f;
+	if (publisher_retry(f, r, on_retry_published, r, &err) == 0)
+		return STEP_WAIT;
+	on_retry_published(r, &err);
+	return STEP_WAIT; /* the plan went on above */
+}
+
+static enum step_result store_retry(struct finish *f, struct request *r)
+{
+	struct finish_record record = {.state = TASK_RETRY, .traceback = r->outcome.traceback};
+
+	if (!r->policy.store_errors)
+		return STEP_NEXT;
+	return r->outcome.exc_type ? store_exception(f, r, TASK_RETRY)
+				   : store_record(f, r, &record);
+}
+
+static enum step_result log_retry(struct finish *f, struct request *r)
+{
+	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+	const char *repr = r->outcome.exc_type ? r->outcome.exc_repr : NULL;
+	auto_str label;
+
+	f->counts.retried++;
+	str_init(&label, 4096);
+	request_label(&label, r);
+	log_write(LOG_INFO, &ctx, "Task %s retry: Retry in %gs%s%s", label.data,
+		  r->outcome.countdown_s, repr ? ": " : "", repr ? repr : "");
+	return STEP_NEXT;
+}
+
+static enum step_result log_ignored(struct finish *f, struct request *r)
+{
+	auto_str label;
+
+	f->counts.ignored++;
+	str_init(&label, 4096);
+	request_label(&label, r);
+	log_info("Task %s ignored", label.data);
+	return STEP_NEXT;
+}
+
+static enum step_result store_reject(struct finish *f, struct request *r)
+{
+	struct outcome *o = &r->outcome;
+	auto_str label;
+
+	f->counts.rejected++;
+	str_init(&label, 4096);
+	request_label(&label, r);
+	log_warning("Task %s reject requeue=%s: %s", label.data, o->requeue ? "True" : "False",
+		    o->exc_text ? o->exc_text : "");
+	if (o->requeue || !r->policy.store_errors)
+		return STEP_NEXT;
+	return store_exception(f, r, TASK_FAILURE);
+}
+
+static enum step_result answer_reject(struct finish *f, struct request *r)
+{
+	acks_answer(&f->acks, r, r->outcome.requeue ? ANSWER_REQUEUE : ANSWER_REJECT);
+	return STEP_NEXT;
+}
+
+/* The rest of the plan is for a lost process whose task is not to run again. */
+static enum step_result requeue_lost(struct finish *f, struct request *r)
+{
+	bool retries_used_up = r->policy.retry_on_worker_lost;
+
+	if (!r->policy.acks_late || !r->policy.reject_on_worker_lost || retries_used_up)
+		return STEP_NEXT;
+	f->counts.requeued++;
+	acks_answer(&f->acks, r, ANSWER_REQUEUE);
+	return STEP_END;
+}
+
+/* Cancelled by a cold stop: a late-ack message was not answered and goes back to the queue with the
+ * connection. */
+static enum step_result leave_to_broker(struct finish *f, struct request *r)
+{
+	(void)f;
+	return r->is_settled ? STEP_NEXT : STEP_END;
+}
+
+/* Celery's parting word on an early-ack task that a cold stop cut off (contract: tasks.md 4.7, 10
+ * h). */
+static enum step_result store_cancelled(struct finish *f, struct request *r)
+{
+	static const char retry[] = "{\"exc_type\": \"Retry\", \"exc_message\": "
+				    "[\"Retry(Retry(...), None, None)\", null, null], "
+				    "\"exc_module\": \"celery.exceptions\"}";
+	struct finish_record record = {.state = TASK_RETRY, .result = {retry, sizeof(retry) - 1}};
+
+	if (r->policy.ignore_result)
+		return STEP_NEXT;
+	return store_record(f, r, &record);
+}
+
+void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
+{
+	outcome_clear(&r->outcome);
+	r->outcome = *outcome;
+	outcome_init(outcome, OUTCOME_IGNORE);
+	requests_move(f->requests, r, REQUEST_FINISHING);
+	r->step = 0;
+	if (r->outcome.kind != OUTCOME_TERMINATED)
+		retry_decide(r);
+	run_plan(f, r);
+}
+
+void finish_expired(struct finish *f, struct request *r)
+{
+	static const char revoked[] = "{\"exc_type\": \"TaskRevokedError\", \"exc_message\": "
+				      "[\"expired\"], \"exc_module\": \"celery.exceptions\"}";
+	struct finish_record record = {
+		.state = TASK_REVOKED,
+		.result = {revoked, sizeof(revoked) - 1},
+		.has_date = true,
+	};
+	auto_str label;
+
+	str_init(&label, 4096);
+	request_label(&label, r);
+	log_info("Discarding revoked task: %s", label.data);
+	f->counts.revoked++;
+	requests_move(f->requests, r, REQUEST_FINISHING);
+	/* The plan of IGNORE less its log line: what is left is the ack. */
+	r->outcome.kind = OUTCOME_IGNORE;
+	r->step = 1;
+	if (!r->policy.store_errors || store_record(f, r, &record) == STEP_NEXT)
+		run_plan(f, r);
+}
+
+void finish_store_started(struct finish *f, const struct request *r)
+{
+	auto_str result;
+
+	str_init(&result, 4096);
+	str_addf(&result, "{\"pid\": %d, \"hostname\": ", (int)r->pid);
+	pyjson_dump_str(&result, f->config->node_name, strlen(f->config->node_name));
+	str_addc(&result, '}');
+	struct finish_record record = {.state = TASK_STARTED, .result = {result.data, result.len}};
+
+	if (f->backend && !r->policy.ignore_result)
+		record_store(f, r, &record, NULL, NULL);
+}
+
+void finish_store_state(struct finish *f, const struct request *r, const char *state,
+			const char *meta, size_t len)
+{
+	struct finish_record record = {
+		.state = state_parse(state),
+		.custom_state = state,
+		.result = {meta, len},
+	};
+
+	if (f->backend && !r->policy.ignore_result)
+		record_store(f, r, &record, NULL, NULL);
+}

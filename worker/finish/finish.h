@@ -1,0 +1,64 @@
+/*
+ * What follows the end of an execution: results, retries, acks, in Celery's order. The order is
+ * data: finish_plan[] holds one row of steps per kind of outcome. A step may wait for a server; the
+ * request then stays in state FINISHING and goes on when the answer is there.
+ *
+ * Sources: celery/app/trace.py (build_tracer), celery/backends/base.py (mark_as_*),
+ * celery/worker/request.py (on_success, on_failure, on_retry, on_timeout, reject).
+ */
+#ifndef WORKER_FINISH_FINISH_H
+#define WORKER_FINISH_FINISH_H
+
+#include "backend/backend.h"
+#include "worker/config/config.h"
+#include "worker/finish/acks.h"
+#include "worker/request/request.h"
+
+struct finish_counts {
+	uint64_t succeeded, failed, retried, ignored, rejected, requeued, revoked, unknown, invalid;
+};
+
+struct finish {
+	const struct config *config;
+	struct requests *requests;
+	struct broker *broker;
+	struct backend *backend; /* NULL = results are disabled */
+	struct acks acks;
+	struct finish_counts counts;
+	bool is_cold_stop; /* executions are being cancelled */
+	/* A request is gone: the pump may go on, a stop may be complete. */
+	void (*on_finished)(void *ctx);
+	void *ctx;
+};
+
+/* Takes the outcome's contents over and carries out its plan; frees the request at the end. */
+void finish_apply(struct finish *f, struct request *r, struct outcome *outcome);
+/* For a request that never ran because it expired: REVOKED ["expired"], ack. */
+void finish_expired(struct finish *f, struct request *r);
+
+/* Records outside of a plan. */
+void finish_store_started(struct finish *f, const struct request *r);
+void finish_store_state(struct finish *f, const struct request *r, const char *state,
+			const char *meta, size_t len);
+
+/* finish/record.c: encodes and stores; `done` may be NULL (errors are logged then). Returns -1 when
+ * the record could not be written (logged); `done` is not called then. */
+struct finish_record {
+	enum task_state state;
+	const char *custom_state; /* when state is TASK_CUSTOM */
+	struct span result;	  /* JSON text */
+	const char *traceback;
+	bool has_date;
+};
+int record_store(struct finish *f, const struct request *r, const struct finish_record *record,
+		 backend_done_fn *done, void *ctx);
+/* For messages that never became a request. `args` is JSON text of a list. */
+void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
+			const char *type, struct span args);
+
+/* finish/publisher.c: sends the message of a retry; `done` runs once the broker has it. Returns -1
+ * when the bound of waiting publishes is reached. */
+int publisher_retry(struct finish *f, const struct request *r, broker_published_fn *done, void *ctx,
+		    struct err *err);
+
+#endif

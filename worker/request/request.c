@@ -1,0 +1,230 @@
+#include "worker/request/request.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define BUCKETS_AT_START 64
+
+static const char *const state_names[REQUEST_STATE_COUNT] = {
+	[REQUEST_RECEIVED] = "received", [REQUEST_WAITING_ETA] = "scheduled",
+	[REQUEST_READY] = "reserved",	 [REQUEST_SUBMITTED] = "submitted",
+	[REQUEST_RUNNING] = "active",	 [REQUEST_FINISHING] = "finishing",
+};
+
+void requests_init(struct requests *all)
+{
+	memset(all, 0, sizeof(*all));
+	for (unsigned i = 0; i < REQUEST_STATE_COUNT; i++)
+		list_init(&all->lists[i]);
+	heap_init(&all->eta);
+	all->bucket_count = BUCKETS_AT_START;
+	all->buckets = mem_calloc(all->bucket_count, sizeof(*all->buckets));
+}
+
+void requests_clear(struct requests *all)
+{
+	struct list_node *pos, *tmp;
+
+	for (unsigned i = 0; i < REQUEST_STATE_COUNT; i++)
+		list_foreach_safe (pos, tmp, &all->lists[i])
+			request_free(all, list_entry(pos, struct request, node));
+	heap_clear(&all->eta);
+	free(all->buckets);
+	all->buckets = NULL;
+}
+
+/* FNV-1a: ids are short and mostly random already. */
+static size_t hash_id(const char *id)
+{
+	uint64_t hash = 14695981039346656037u;
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 1099511628211u;
+	return (size_t)(hash ^ (hash >> 32));
+}
+
+static struct request **bucket_of(const struct requests *all, const char *id)
+{
+	return &all->buckets[hash_id(id) & (all->bucket_count - 1)];
+}
+
+static void index_grow(struct requests *all)
+{
+	struct request **old = all->buckets;
+	size_t old_count = all->bucket_count;
+
+	all->bucket_count *= 2;
+	all->buckets = mem_calloc(all->bucket_count, sizeof(*all->buckets));
+	for (size_t i = 0; i < old_count; i++) {
+		struct request *r = old[i];
+
+		while (r) {
+			struct request *next = r->index_next;
+			struct request **bucket = bucket_of(all, r->message.id);
+
+			r->index_next = *bucket;
+			*bucket = r;
+			r = next;
+		}
+	}
+	free(old);
+}
+
+static void index_add(struct requests *all, struct request *r)
+{
+	if (all->total >= all->bucket_count)
+		index_grow(all);
+	struct request **bucket = bucket_of(all, r->message.id);
+
+	r->index_next = *bucket;
+	*bucket = r;
+	all->total++;
+}
+
+static void index_remove(struct requests *all, struct request *r)
+{
+	struct request **at = bucket_of(all, r->message.id);
+
+	while (*at != r)
+		at = &(*at)->index_next;
+	*at = r->index_next;
+	all->total--;
+}
+
+struct request *requests_find(const struct requests *all, const char *id,
+			      const struct request *previous)
+{
+	struct request *r = previous ? previous->index_next : *bucket_of(all, id);
+
+	while (r && strcmp(r->message.id, id) != 0)
+		r = r->index_next;
+	return r;
+}
+
+static bool choose(enum sm_choice choice, bool otherwise)
+{
+	return choice == SM_DEFAULT ? otherwise : choice == SM_YES;
+}
+
+static double first_set(double a, double b, double c)
+{
+	if (a > 0)
+		return a;
+	return b > 0 ? b : c;
+}
+
+static int max_retries_of(const struct sm_task *task)
+{
+	switch (task->max_retries) {
+	case 0:
+		return 3; /* Celery's default */
+	case SM_NO_RETRY:
+		return 0;
+	default:
+		return task->max_retries;
+	}
+}
+
+static void resolve_policy(struct request *r, const struct config *config)
+{
+	const struct sm_task *task = r->task->decl;
+	struct request_policy *p = &r->policy;
+
+	p->acks_late = choose(task->acks_late, config->task_acks_late);
+	p->acks_on_failure = choose(task->acks_on_failure, config->task_acks_on_failure);
+	p->acks_on_timeout = choose(task->acks_on_timeout, config->task_acks_on_timeout);
+	p->reject_on_worker_lost =
+		choose(task->reject_on_worker_lost, config->task_reject_on_worker_lost);
+	p->retry_on_worker_lost =
+		choose(task->retry_on_worker_lost, config->task_retry_on_worker_lost);
+	p->ignore_result = choose(task->ignore_result, config->task_ignore_result);
+	if (r->message.ignore_result != TRI_NULL)
+		p->ignore_result = r->message.ignore_result == TRI_TRUE;
+	p->store_errors = !p->ignore_result || choose(task->store_errors_even_if_ignored,
+						      config->task_store_errors_even_if_ignored);
+	p->track_started = choose(task->track_started, config->task_track_started);
+	p->max_retries = max_retries_of(task);
+	p->retry_delay_s = task->retry_delay_s > 0 ? task->retry_delay_s : 180;
+	p->soft_limit_s = first_set(r->message.soft_time_limit_s, task->soft_time_limit_s,
+				    config->task_soft_time_limit);
+	p->hard_limit_s =
+		first_set(r->message.time_limit_s, task->time_limit_s, config->task_time_limit);
+}
+
+static void fill_job(struct request *r)
+{
+	struct pool_job *job = &r->job;
+	const struct task_message *m = &r->message;
+
+	job->task = r->task;
+	job->id = m->id;
+	job->retries = m->retries > INT32_MAX ? INT32_MAX : (int)m->retries;
+	job->max_retries = r->policy.max_retries;
+	job->is_redelivered = m->is_redelivered;
+	job->args = m->args;
+	job->kwargs = m->kwargs;
+	if (m->custom_headers)
+		job->custom_headers =
+			(struct span){.data = m->custom_headers, .len = strlen(m->custom_headers)};
+	job->soft_limit_s = r->policy.soft_limit_s;
+	job->hard_limit_s = r->policy.hard_limit_s;
+	list_init(&job->node);
+}
+
+struct request *request_new(struct requests *all, struct task_message *message,
+			    const struct task_entry *task, const struct config *config)
+{
+	struct request *r = mem_calloc(1, sizeof(*r));
+
+	r->message = *message;
+	task_message_init(message);
+	r->task = task;
+	resolve_policy(r, config);
+	fill_job(r);
+	outcome_init(&r->outcome, OUTCOME_IGNORE);
+	r->state = REQUEST_RECEIVED;
+	list_append(&all->lists[r->state], &r->node);
+	all->counts[r->state]++;
+	index_add(all, r);
+	return r;
+}
+
+void request_free(struct requests *all, struct request *r)
+{
+	heap_remove(&all->eta, &r->due);
+	list_remove(&r->node);
+	all->counts[r->state]--;
+	index_remove(all, r);
+	outcome_clear(&r->outcome);
+	task_message_clear(&r->message);
+	free(r);
+}
+
+void requests_move(struct requests *all, struct request *r, enum request_state state)
+{
+	assert(state < REQUEST_STATE_COUNT);
+	if (r->state == REQUEST_WAITING_ETA)
+		heap_remove(&all->eta, &r->due);
+	list_remove(&r->node);
+	all->counts[r->state]--;
+	r->state = state;
+	list_append(&all->lists[state], &r->node);
+	all->counts[state]++;
+	if (state == REQUEST_WAITING_ETA)
+		heap_push(&all->eta, &r->due, r->message.eta_us);
+}
+
+int request_label(struct str *out, const struct request *r)
+{
+	const struct task_message *m = &r->message;
+
+	return str_addf(out, "%s[%s]", m->shadow && *m->shadow ? m->shadow : m->task, m->id);
+}
+
+const char *request_state_name(enum request_state state)
+{
+	return state_names[state];
+}

@@ -1,0 +1,97 @@
+/*
+ * One received task message on its way through the worker, and the table of all of them.
+ *
+ * A request is in exactly one state and on that state's list; requests_move is the only writer of
+ * both. Requests are also indexed by task id, so that a message that is delivered again after a
+ * broken connection finds the execution it belongs to.
+ */
+#ifndef WORKER_REQUEST_REQUEST_H
+#define WORKER_REQUEST_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "protocol/task_message.h"
+#include "worker/config/config.h"
+#include "worker/pool/pool.h"
+#include "worker/task/outcome.h"
+#include "worker/task/registry.h"
+
+enum request_state {
+	REQUEST_RECEIVED,    /* decoded; its fate is being decided */
+	REQUEST_WAITING_ETA, /* unacked, on the ETA heap */
+	REQUEST_READY,	     /* unacked, waiting for a free slot */
+	REQUEST_SUBMITTED,   /* with the pool; the body has not begun */
+	REQUEST_RUNNING,     /* the body runs; early-ack tasks are acked */
+	REQUEST_FINISHING,   /* the body ended; result, retry and ack are on their way */
+	REQUEST_STATE_COUNT
+};
+
+/* The rules in force for this run: message over task over worker settings. */
+struct finish;
+
+struct request_policy {
+	bool acks_late, acks_on_failure, acks_on_timeout;
+	bool reject_on_worker_lost, retry_on_worker_lost;
+	bool ignore_result, store_errors, track_started;
+	int max_retries; /* SM_UNLIMITED = no limit */
+	double retry_delay_s;
+	double soft_limit_s, hard_limit_s; /* 0 = none */
+};
+
+struct finish;
+
+struct request {
+	struct pool_job job; /* its spans point into `message` */
+	struct task_message message;
+	const struct task_entry *task;
+	struct request_policy policy;
+
+	enum request_state state; /* written by requests_move only */
+	struct list_node node;	  /* on the list of its state */
+	struct heap_node due;	  /* on the ETA heap while WAITING_ETA */
+	struct request *index_next;
+
+	/* The delivery that answers for it. After a lost connection `session` is old until the
+	 * message comes again and is adopted. */
+	unsigned session;
+	uint64_t tag;
+	bool is_settled; /* acked or rejected, or would be if its connection still stood */
+
+	pid_t pid; /* of the slot, once accepted */
+	int64_t accepted_wall_us;
+	struct outcome outcome; /* once FINISHING */
+	unsigned step;		/* next step of its plan */
+	struct finish *finish;	/* who carries the plan out, while a step waits */
+};
+
+struct requests {
+	struct list_node lists[REQUEST_STATE_COUNT];
+	size_t counts[REQUEST_STATE_COUNT];
+	struct heap eta;
+	struct request **buckets; /* by hash of the id; length is a power of two */
+	size_t bucket_count, total;
+};
+
+void requests_init(struct requests *all);
+/* Frees every request that is left. */
+void requests_clear(struct requests *all);
+
+/* Makes a request of a decoded message (taken over) in state RECEIVED. */
+struct request *request_new(struct requests *all, struct task_message *message,
+			    const struct task_entry *task, const struct config *config);
+void request_free(struct requests *all, struct request *r);
+void requests_move(struct requests *all, struct request *r, enum request_state state);
+
+/* The next request with this id after `previous` (NULL = first); NULL when there is none. */
+struct request *requests_find(const struct requests *all, const char *id,
+			      const struct request *previous);
+
+/* The name for logs: "name[id]"; the shadow name where there is one. */
+int request_label(struct str *out, const struct request *r);
+const char *request_state_name(enum request_state state);
+
+#endif
