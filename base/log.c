@@ -243,7 +243,8 @@ static void write_out(const struct str *line)
 }
 
 /* The text cut to the maximum; in `small` when it fits, else allocated. NULL = not formattable. */
-static char *format_message(char *small, size_t size, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static char *format_message(char *small, size_t size,
+								  const char *fmt, va_list args)
 {
 	va_list again;
 	char *message = small;
