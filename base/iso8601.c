@@ -262,10 +262,17 @@ static int date(struct scan *in, int64_t *ret_days)
 	return 0;
 }
 
+static int64_t behind_last_day(void)
+{
+	return days_from_date(9999, 12, 31) + 1;
+}
+
 static int date_and_time(struct scan *in, int64_t *ret_days, struct day_time *ret)
 {
 	if (date(in, ret_days) < 0)
 		return -1;
+	if (*ret_days >= behind_last_day())
+		return 0; /* a week of 9999 that reaches beyond: Python overflows at once */
 	if (left(in) > 0) {
 		/* Any one ASCII character may stand between date and time. */
 		if ((unsigned char)*in->at++ >= 0x80 || time_of_day(in, ret) < 0)
@@ -279,15 +286,15 @@ int iso8601_parse(const char *text, size_t len, int64_t *ret_us, bool *ret_is_na
 {
 	struct scan in = {text, text + len};
 	struct day_time t = {.is_naive = true};
-	int64_t first = days_from_date(1, 1, 1), behind_last = days_from_date(9999, 12, 31) + 1;
+	int64_t first_s = days_from_date(1, 1, 1) * S_PER_DAY,
+		end_s = behind_last_day() * S_PER_DAY;
 	int64_t days, seconds;
 
 	if (date_and_time(&in, &days, &t) < 0)
 		return err_set(err, ERR_INVALID, "not an ISO 8601 time: '%.*s'",
 			       len > 60 ? 60 : (int)len, text);
 	seconds = days * S_PER_DAY + t.hour * 3600 + t.minute * 60 + t.second;
-	if (seconds >= behind_last * S_PER_DAY || seconds - t.offset_s < first * S_PER_DAY ||
-	    seconds - t.offset_s >= behind_last * S_PER_DAY)
+	if (seconds >= end_s || seconds - t.offset_s < first_s || seconds - t.offset_s >= end_s)
 		return err_set(err, ERR_LIMIT, "date value out of range");
 	*ret_us = (seconds - t.offset_s) * US_PER_S + t.us;
 	if (ret_is_naive)

@@ -107,6 +107,22 @@ int base64_decode(struct str *out, const char *text, size_t len, struct err *err
 	return 0;
 }
 
+/*
+ * Numbers above a power of two lie twice as far apart as those below, so 16 digits rounded up may
+ * read back to it where the nearest 16 digits do not. A last digit of 9 cannot be: the rounded-up
+ * text would have had 15 digits.
+ */
+static bool last_digit_up(double value, char *text)
+{
+	char *last = strchr(text, 'e') - 1;
+	int exponent;
+
+	if (frexp(value, &exponent) != 0.5 || *last == '9')
+		return false;
+	++*last;
+	return strtod(text, NULL) == value;
+}
+
 /* The digits of the shortest "%.<n>e" form that reads back to `value`, and its exponent. Fewer
  * than 15 digits only tell subnormal numbers apart; others end in zeros, which are cut. */
 static int shortest_digits(double value, char digits[20])
@@ -116,7 +132,7 @@ static int shortest_digits(double value, char digits[20])
 
 	for (int precision = value < DBL_MIN ? 0 : 14; precision <= 16; precision++) {
 		(void)snprintf(text, sizeof(text), "%.*e", precision, value);
-		if (strtod(text, NULL) == value)
+		if (strtod(text, NULL) == value || (precision == 15 && last_digit_up(value, text)))
 			break;
 	}
 	e = strchr(text, 'e');
