@@ -1,0 +1,61 @@
+#include "backend/backend.h"
+
+#include <string.h>
+
+static const struct backend_driver *const drivers[] = {
+	&backend_redis_driver,
+	&backend_file_driver,
+	&backend_disabled_driver,
+};
+
+static bool driver_speaks(const struct backend_driver *driver, const char *scheme, size_t len)
+{
+	for (const char *const *s = driver->schemes; *s != NULL; s++)
+		if (strlen(*s) == len && strncmp(*s, scheme, len) == 0)
+			return true;
+	return false;
+}
+
+struct backend *backend_open(const struct backend_options *options, struct err *err)
+{
+	const char *url = options->url && options->url[0] ? options->url : "disabled://";
+	size_t scheme_len = strcspn(url, ":");
+	struct backend_options effective = *options;
+
+	effective.url = url;
+	for (size_t i = 0; i < sizeof(drivers) / sizeof(*drivers); i++)
+		if (driver_speaks(drivers[i], url, scheme_len))
+			return drivers[i]->open(&effective, err);
+	err_set(err, ERR_UNSUPPORTED,
+		"result_backend: '%.*s' is not spoken here; use redis://, redis+socket://, file:// "
+		"or disabled://",
+		scheme_len > 40 ? 40 : (int)scheme_len, url);
+	return NULL;
+}
+
+void backend_store(struct backend *b, const char *task_id, enum task_state state,
+		   const char *record, size_t len, backend_done_fn *done, void *ctx)
+{
+	b->driver->store(b, task_id, state, record, len, done, ctx);
+}
+
+void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx)
+{
+	b->driver->get(b, task_id, done, ctx);
+}
+
+bool backend_is_full(const struct backend *b)
+{
+	return b->driver->is_full(b);
+}
+
+void backend_close(struct backend *b, double deadline_s)
+{
+	b->driver->close(b, deadline_s);
+}
+
+void backend_stats(const struct backend *b, struct backend_stats *ret_stats)
+{
+	memset(ret_stats, 0, sizeof(*ret_stats));
+	b->driver->stats(b, ret_stats);
+}

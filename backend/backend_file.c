@@ -1,0 +1,397 @@
+/*
+ * Results as files of one folder, as Celery's file backend keeps them: the name is the key, the
+ * content is the record. A record appears whole (temporary name, then rename), so a client that
+ * polls never reads half of one. A folder that cannot be written is an outage like any other: the
+ * records wait. Mirrors celery/backends/filesystem.py. contract: tasks.md 5.6.
+ */
+#include "backend/backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "protocol/result.h"
+
+#define KEY_PREFIX	 "celery-task-meta-"
+#define MAX_ID_BYTES	 200
+#define MAX_RECORD_BYTES ((size_t)64 << 20)
+#define RETRY_MS	 1000
+#define CLOSE_RETRY_MS	 50
+#define OPS_PER_TURN	 128 /* the loop has other work to do */
+
+struct backend_file {
+	struct backend base;
+	struct backend_options options; /* strings inside are not used after open */
+	char *folder;
+	uv_timer_t timer;
+	struct list_node ops; /* struct file_op, in the order of the calls */
+	size_t waiting, waiting_bytes;
+	uint64_t stored, failed, outages;
+	bool is_down, was_full, is_closing;
+	int64_t close_by_us;
+};
+
+/* A store (`done` may be NULL) or, when `got` is set, a read. */
+struct file_op {
+	struct list_node node;
+	char *id;
+	char *record;
+	size_t len;
+	backend_done_fn *done;
+	backend_got_fn *got;
+	void *ctx;
+};
+
+static void close_fd(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+#define auto_fd __attribute__((cleanup(close_fd))) int
+
+static int make_folder(const char *folder, struct err *err)
+{
+	auto_free char *path = mem_strdup(folder);
+
+	for (char *p = path + 1; *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0777) < 0 && errno != EEXIST)
+			return err_errno(err, "result folder '%.300s'", path);
+		*p = '/';
+	}
+	if (mkdir(path, 0777) < 0 && errno != EEXIST)
+		return err_errno(err, "result folder '%.300s'", path);
+	return 0;
+}
+
+/* An id comes from a message: it must not name anything but a file of this folder. */
+static int check_id(const char *id, struct err *err)
+{
+	size_t len = strlen(id);
+
+	if (len > MAX_ID_BYTES)
+		return err_set(err, ERR_REFUSED, "task id of %zu bytes is too long for a file name",
+			       len);
+	if (strchr(id, '/') != NULL || strstr(id, "..") != NULL)
+		return err_set(err, ERR_REFUSED, "task id '%s' cannot be a file name", id);
+	return 0;
+}
+
+static char *record_path(const struct backend_file *f, const char *id)
+{
+	return mem_printf("%s/" KEY_PREFIX "%s", f->folder, id);
+}
+
+/* Appends the whole file. Returns 1, 0 when there is none, -1 on errors. */
+static int read_file(struct str *out, const char *path, struct err *err)
+{
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_errno(err, "read '%.300s'", path);
+	for (;;) {
+		char *room = str_reserve(out, 16384);
+		ssize_t n;
+
+		if (room == NULL)
+			return err_set(err, ERR_LIMIT, "record '%.300s' is too large", path);
+		n = read(fd, room, 16384);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(err, "read '%.300s'", path);
+		if (n == 0)
+			return 1;
+		str_commit(out, (size_t)n);
+	}
+}
+
+/* Every writer puts `status` first; only records of somebody else need a full look. */
+static bool is_success_stored(const char *path)
+{
+	static const char start[] = "{\"status\": \"";
+	static const char success[] = "{\"status\": \"SUCCESS\"";
+	auto_str record;
+
+	str_init(&record, MAX_RECORD_BYTES);
+	if (read_file(&record, path, NULL) <= 0 || record.len == 0)
+		return false;
+	if (record.len >= sizeof(success) && memcmp(record.data, start, sizeof(start) - 1) == 0)
+		return memcmp(record.data, success, sizeof(success) - 1) == 0;
+	return result_state_of(record.data, record.len) == TASK_SUCCESS;
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_record(const struct backend_file *f, const char *path, const struct file_op *op,
+			struct err *err)
+{
+	auto_free char *temp = mem_printf("%s/.smallage-%ld", f->folder, (long)getpid());
+	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	int failed;
+
+	if (fd < 0 && errno == ENOENT && make_folder(f->folder, err) == 0)
+		fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0)
+		return err_errno(err, "create a file in '%.300s'", f->folder);
+	failed = write_all(fd, op->record, op->len);
+	/* Network folders report a full disk only here. */
+	if (close(fd) < 0 || failed) {
+		err_errno(err, "write '%.300s'", temp);
+		unlink(temp);
+		return -1;
+	}
+	if (rename(temp, path) < 0)
+		return err_errno(err, "rename to '%.300s'", path);
+	return 0;
+}
+
+static void op_free(struct backend_file *f, struct file_op *op)
+{
+	list_remove(&op->node);
+	f->waiting--;
+	f->waiting_bytes -= op->len;
+	mem_free_ptr(&op->id);
+	mem_free_ptr(&op->record);
+	mem_free_ptr(&op);
+}
+
+static void op_end(struct backend_file *f, struct file_op *op, const struct err *err)
+{
+	if (op->got)
+		op->got(op->ctx, NULL, 0, err);
+	else if (op->done)
+		op->done(op->ctx, err);
+	if (err)
+		f->failed++;
+	else if (!op->got)
+		f->stored++;
+	op_free(f, op);
+}
+
+static void op_read(struct backend_file *f, struct file_op *op, const char *path)
+{
+	struct err err = {0};
+	auto_str record;
+	int found;
+
+	str_init(&record, MAX_RECORD_BYTES);
+	found = read_file(&record, path, &err);
+	op->got(op->ctx, found > 0 ? (record.data ? record.data : "") : NULL, record.len,
+		found < 0 ? &err : NULL);
+	op_free(f, op);
+}
+
+static void say_down(struct backend_file *f, const struct err *err)
+{
+	auto_free char *text = NULL;
+
+	if (f->is_down)
+		return;
+	f->is_down = true;
+	f->outages++;
+	text = mem_printf("Result folder cannot be written, results wait: %s", err->text);
+	if (f->options.on_notice)
+		f->options.on_notice(f->options.ctx, true, text);
+}
+
+static void say_up(struct backend_file *f)
+{
+	auto_free char *text = NULL;
+
+	if (!f->is_down)
+		return;
+	f->is_down = false;
+	text = mem_printf("Result folder '%.300s' can be written again", f->folder);
+	if (f->options.on_notice)
+		f->options.on_notice(f->options.ctx, false, text);
+}
+
+/* Returns -1 when the store has to be tried again later. */
+static int op_run(struct backend_file *f, struct file_op *op)
+{
+	auto_free char *path = NULL;
+	struct err err = {0};
+
+	if (check_id(op->id, &err) < 0) {
+		op_end(f, op, &err);
+		return 0;
+	}
+	path = record_path(f, op->id);
+	if (op->got) {
+		op_read(f, op, path);
+		return 0;
+	}
+	if (!is_success_stored(path) && write_record(f, path, op, &err) < 0) {
+		say_down(f, &err);
+		return -1;
+	}
+	say_up(f);
+	op_end(f, op, NULL);
+	return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct backend_file *f = handle->data;
+
+	if (f->options.on_closed)
+		f->options.on_closed(f->options.ctx);
+	mem_free_ptr(&f->folder);
+	mem_free_ptr(&f);
+}
+
+static void give_up(struct backend_file *f)
+{
+	struct err err = {0};
+
+	err_set(&err, ERR_TIMEOUT, "result folder '%.300s' could not be written in time",
+		f->folder);
+	while (!list_is_empty(&f->ops))
+		op_end(f, list_entry(f->ops.next, struct file_op, node), &err);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct backend_file *f = timer->data;
+	uint64_t wait_ms = 0;
+
+	for (int i = 0; i < OPS_PER_TURN && wait_ms == 0 && !list_is_empty(&f->ops); i++)
+		if (op_run(f, list_entry(f->ops.next, struct file_op, node)) < 0)
+			wait_ms = f->is_closing ? CLOSE_RETRY_MS : RETRY_MS;
+	if (f->was_full && f->waiting_bytes < f->options.max_waiting_bytes) {
+		f->was_full = false;
+		if (f->options.on_room)
+			f->options.on_room(f->options.ctx);
+	}
+	if (f->is_closing && clock_mono_us() >= f->close_by_us)
+		give_up(f);
+	if (!list_is_empty(&f->ops))
+		uv_timer_start(&f->timer, on_timer, wait_ms, 0);
+	else if (f->is_closing)
+		uv_close((uv_handle_t *)&f->timer, on_handle_closed);
+}
+
+static struct backend *file_open(const struct backend_options *options, struct err *err)
+{
+	const char *path = options->url;
+	struct backend_file *f;
+
+	/* Taken as it stands, percent signs and all, as Celery does. */
+	if (strncmp(path, "file://localhost/", 17) == 0)
+		path += 16;
+	else if (strncmp(path, "file://", 7) == 0)
+		path += 7;
+	else
+		path = "";
+	if (*path == '\0') {
+		err_set(err, ERR_INVALID, "result_backend: write file:///folder");
+		return NULL;
+	}
+	if (make_folder(path, err) < 0)
+		return NULL;
+	f = mem_calloc(1, sizeof(*f));
+	f->base.driver = &backend_file_driver;
+	f->options = *options;
+	f->folder = mem_strdup(path);
+	list_init(&f->ops);
+	uv_timer_init(options->loop, &f->timer);
+	f->timer.data = f;
+	return &f->base;
+}
+
+static struct file_op *op_add(struct backend_file *f, const char *task_id, size_t len, void *ctx)
+{
+	struct file_op *op = mem_calloc(1, sizeof(*op));
+
+	op->id = mem_strdup(task_id);
+	op->len = len;
+	op->ctx = ctx;
+	list_append(&f->ops, &op->node);
+	f->waiting++;
+	f->waiting_bytes += len;
+	/* While the folder is down the retry timer runs already. */
+	if (!f->is_down)
+		uv_timer_start(&f->timer, on_timer, 0, 0);
+	return op;
+}
+
+static void file_store(struct backend *b, const char *task_id, enum task_state state,
+		       const char *record, size_t len, backend_done_fn *done, void *ctx)
+{
+	struct backend_file *f = (struct backend_file *)b;
+	struct file_op *op = op_add(f, task_id, len, ctx);
+
+	(void)state; /* files do not expire by themselves */
+	op->record = mem_dup(record, len);
+	op->done = done;
+	f->was_full = f->was_full || f->waiting_bytes >= f->options.max_waiting_bytes;
+}
+
+static void file_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx)
+{
+	op_add((struct backend_file *)b, task_id, 0, ctx)->got = done;
+}
+
+static bool file_is_full(const struct backend *b)
+{
+	const struct backend_file *f = (const struct backend_file *)b;
+
+	return f->waiting_bytes >= f->options.max_waiting_bytes;
+}
+
+static void file_close(struct backend *b, double deadline_s)
+{
+	struct backend_file *f = (struct backend_file *)b;
+
+	f->is_closing = true;
+	f->close_by_us = clock_mono_us() + (int64_t)(deadline_s * 1e6);
+	uv_timer_start(&f->timer, on_timer, 0, 0);
+}
+
+static void file_stats(const struct backend *b, struct backend_stats *ret_stats)
+{
+	const struct backend_file *f = (const struct backend_file *)b;
+
+	ret_stats->is_up = !f->is_down;
+	ret_stats->waiting = f->waiting;
+	ret_stats->waiting_bytes = f->waiting_bytes;
+	ret_stats->stored = f->stored;
+	ret_stats->failed = f->failed;
+	ret_stats->reconnects = f->outages;
+	snprintf(ret_stats->host, sizeof(ret_stats->host), "%s", f->folder);
+}
+
+static const char *const file_schemes[] = {"file", NULL};
+
+const struct backend_driver backend_file_driver = {
+	.schemes = file_schemes,
+	.open = file_open,
+	.store = file_store,
+	.get = file_get,
+	.is_full = file_is_full,
+	.close = file_close,
+	.stats = file_stats,
+};
