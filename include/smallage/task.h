@@ -9,7 +9,7 @@
  * Arguments are bound and type-checked against .signature before the function runs; wrong calls end
  * as Python's own TypeError and never reach it, so the accessors below cannot fail. Asking for a
  * parameter that the signature does not declare, or with the wrong accessor, is the author's
- * mistake and ends the task as a SystemError... never as undefined behaviour.
+ * mistake: the body gets 0, "" or None and the task ends as a SystemError whatever it returns.
  *
  * Ownership: what sm_str, sm_text, sm_json, sm_header, sm_setting return is borrowed until the
  * function returns. The result and the `meta` of sm_update_state are taken. Everything in sm_task
@@ -91,6 +91,9 @@ struct sm_plugin {
 	SM_EXPORT const struct sm_plugin sm_plugin = {                                             \
 		.abi = SM_ABI, .task_size = sizeof(struct sm_task), __VA_ARGS__}
 
+/* The host offers these to plug-ins although everything else in it is hidden. */
+#pragma GCC visibility push(default)
+
 /* Arguments, by parameter name. */
 int64_t sm_int(const struct sm_job *job, const char *name);
 double sm_float(const struct sm_job *job, const char *name); /* int, float, Decimal */
@@ -99,6 +102,8 @@ const char *sm_str(const struct sm_job *job, const char *name); /* NULL for None
 /* The value as text: 99.9, Decimal('99.90') -> "99.90", True -> "True"; NULL for None. */
 const char *sm_text(struct sm_job *job, const char *name);
 json_t *sm_json(const struct sm_job *job, const char *name); /* borrowed; any value */
+/* All arguments as one object: parameters in order of declaration, then what ** took. Borrowed. */
+json_t *sm_args(const struct sm_job *job);
 bool sm_is_none(const struct sm_job *job, const char *name);
 
 /* The request. */
@@ -150,5 +155,7 @@ void sm_log_warning(const struct sm_job *job, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 void sm_log_error(const struct sm_job *job, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+#pragma GCC visibility pop
 
 #endif

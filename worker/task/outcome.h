@@ -5,6 +5,7 @@
 #ifndef WORKER_TASK_OUTCOME_H
 #define WORKER_TASK_OUTCOME_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -39,6 +40,11 @@ void outcome_init(struct outcome *o, enum outcome_kind kind);
 /* A failure with one text argument (args = [text], or [] when text is NULL). */
 void outcome_set_exception(struct outcome *o, const char *module, const char *type,
 			   const char *text);
+/* The same with any arguments: a list, borrowed. Sets all exc_* texts. */
+void outcome_set_exception_args(struct outcome *o, const char *module, const char *type,
+				const json_t *args);
+/* A JSON string of any text; bytes that are not UTF-8 (a server's reply) become U+FFFD. */
+json_t *outcome_string(const char *text);
 void outcome_clear(struct outcome *o);
 
 #endif
