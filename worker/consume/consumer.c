@@ -1,0 +1,282 @@
+#include "worker/consume/consumer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "transport/url.h"
+
+static struct request *request_of(struct pool_job *job)
+{
+	return list_entry(job, struct request, job);
+}
+
+static void changed(struct consumer *c)
+{
+	if (c->on_change)
+		c->on_change(c->ctx);
+}
+
+/* --- the broker speaks --- */
+
+static void on_up(void *ctx, const char *host)
+{
+	struct consumer *c = ctx;
+	struct broker_stats stats;
+
+	broker_stats(c->broker, &stats);
+	c->session = stats.session;
+	c->is_up = true;
+	acks_session_up(&c->finish.acks, c->session);
+	log_info("Connected to %s", host);
+	if (!c->was_up)
+		log_info("%s ready.", c->config->node_name);
+	c->was_up = true;
+	qos_update(c);
+}
+
+/* The broker will deliver again whatever it has no answer for, so all that has not begun is dropped
+ * here; keeping it would run it twice. */
+static void forget_unstarted(struct consumer *c)
+{
+	static const enum request_state unstarted[] = {REQUEST_RECEIVED, REQUEST_WAITING_ETA,
+						       REQUEST_READY};
+	struct list_node *pos, *tmp;
+
+	for (size_t i = 0; i < sizeof(unstarted) / sizeof(unstarted[0]); i++)
+		list_foreach_safe (pos, tmp, &c->requests.lists[unstarted[i]])
+			request_free(&c->requests, list_entry(pos, struct request, node));
+	list_foreach_safe (pos, tmp, &c->requests.lists[REQUEST_SUBMITTED]) {
+		struct request *r = list_entry(pos, struct request, node);
+
+		if (pool_take_back(c->pool, &r->job))
+			request_free(&c->requests, r);
+	}
+	eta_arm(&c->eta);
+}
+
+static void log_down(const struct consumer *c, const struct err *why, double retry_in_s,
+		     int attempt, int max_attempts)
+{
+	if (c->is_up)
+		log_warning("consumer: Connection to broker lost. Trying to re-establish the "
+			    "connection... (%s)",
+			    why->text);
+	else
+		log_error("consumer: Cannot connect to %s: %s.", c->broker_label, why->text);
+	if (retry_in_s < 0)
+		log_critical("consumer: giving up on %s after %d tries", c->broker_label, attempt);
+	else if (max_attempts > 0)
+		log_error("Trying again in %.2f seconds... (%d/%d)", retry_in_s, attempt,
+			  max_attempts);
+	else
+		log_error("Trying again in %.2f seconds... (%d)", retry_in_s, attempt);
+}
+
+static void on_down(void *ctx, const struct err *why, double retry_in_s, int attempt,
+		    int max_attempts)
+{
+	struct consumer *c = ctx;
+
+	if (!c->is_stopping)
+		log_down(c, why, retry_in_s, attempt, max_attempts);
+	if (c->is_up) {
+		c->is_up = false;
+		c->session = 0;
+		acks_session_down(&c->finish.acks);
+		forget_unstarted(c);
+		qos_update(c);
+	}
+	c->has_given_up = retry_in_s < 0;
+	changed(c);
+}
+
+static void on_delivery(void *ctx, struct message *message, unsigned session, uint64_t tag)
+{
+	struct consumer *c = ctx;
+
+	if (c->is_stopping)
+		return; /* stays unanswered and goes back with the connection */
+	deliver_message(c, message, session, tag);
+}
+
+static void on_broker_notice(void *ctx, bool is_error, const char *text)
+{
+	(void)ctx;
+	log_write(is_error ? LOG_ERROR : LOG_WARNING, NULL, "%s", text);
+}
+
+static void on_broker_closed(void *ctx)
+{
+	struct consumer *c = ctx;
+
+	c->broker = NULL;
+	c->finish.broker = NULL;
+	c->finish.acks.broker = NULL;
+	changed(c);
+}
+
+const struct broker_events consumer_broker_events = {
+	.on_up = on_up,
+	.on_down = on_down,
+	.on_delivery = on_delivery,
+	.on_notice = on_broker_notice,
+	.on_closed = on_broker_closed,
+};
+
+/* --- the pool speaks --- */
+
+static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
+{
+	struct consumer *c = ctx;
+	struct request *r = request_of(job);
+
+	requests_move(&c->requests, r, REQUEST_RUNNING);
+	r->pid = pid;
+	r->accepted_wall_us = clock_wall_us();
+	if (!r->policy.acks_late)
+		acks_answer(&c->finish.acks, r, ANSWER_ACK);
+	if (r->policy.track_started)
+		finish_store_started(&c->finish, r);
+}
+
+static void on_state(void *ctx, struct pool_job *job, const char *state, const char *meta,
+		     size_t len)
+{
+	struct consumer *c = ctx;
+
+	finish_store_state(&c->finish, request_of(job), state, meta, len);
+}
+
+static void on_soft_limit(void *ctx, struct pool_job *job)
+{
+	struct request *r = request_of(job);
+	auto_str label;
+
+	(void)ctx;
+	str_init(&label, 4096);
+	request_label(&label, r);
+	log_warning("Soft time limit (%gs) exceeded for %s", r->policy.soft_limit_s, label.data);
+}
+
+static void on_done(void *ctx, struct pool_job *job, struct outcome *outcome)
+{
+	struct consumer *c = ctx;
+
+	finish_apply(&c->finish, request_of(job), outcome);
+}
+
+static void on_room(void *ctx)
+{
+	pump_run(ctx);
+}
+
+static void on_pool_notice(void *ctx, int level, const char *text)
+{
+	(void)ctx;
+	log_write((enum log_level)level, NULL, "%s", text);
+}
+
+static void on_pool_fatal(void *ctx, const char *text)
+{
+	struct consumer *c = ctx;
+
+	log_critical("%s", text);
+	c->has_given_up = true;
+	changed(c);
+}
+
+const struct pool_events consumer_pool_events = {
+	.on_accepted = on_accepted,
+	.on_state = on_state,
+	.on_soft_limit = on_soft_limit,
+	.on_done = on_done,
+	.on_room = on_room,
+	.on_notice = on_pool_notice,
+	.on_fatal = on_pool_fatal,
+};
+
+/* --- time and finish speak --- */
+
+static void on_due(void *ctx, struct request *r)
+{
+	struct consumer *c = ctx;
+
+	requests_move(&c->requests, r, REQUEST_READY);
+	qos_update(c);
+	pump_run(c);
+}
+
+static void on_finished(void *ctx)
+{
+	changed(ctx);
+}
+
+/* --- life --- */
+
+void consumer_init(struct consumer *c, const struct config *config, const struct registry *registry,
+		   uv_loop_t *loop)
+{
+	struct url url;
+	struct str label;
+
+	memset(c, 0, sizeof(*c));
+	c->config = config;
+	c->registry = registry;
+	c->intake.accept_content = (const char *const *)config->accept_content;
+	c->intake.naive_is_local = true;
+	c->intake.local_offset_s = config->timezone_offset_s;
+	requests_init(&c->requests);
+	eta_init(&c->eta, loop, &c->requests, on_due, c);
+	acks_init(&c->finish.acks);
+	c->finish.config = config;
+	c->finish.requests = &c->requests;
+	c->finish.on_finished = on_finished;
+	c->finish.ctx = c;
+	c->qos_base = config->worker_concurrency * config->worker_prefetch_multiplier;
+	c->qos_sent = c->qos_base;
+	str_init(&label, 1024);
+	auto_free char *first = url_list_item(config->broker_url, 0);
+	if (first && url_parse(&url, first, NULL) == 0) {
+		url_format_redacted(&label, &url);
+		url_clear(&url);
+	}
+	c->broker_label = str_detach(&label);
+}
+
+void consumer_clear(struct consumer *c)
+{
+	requests_clear(&c->requests);
+	acks_clear(&c->finish.acks);
+	free(c->broker_label);
+	c->broker_label = NULL;
+}
+
+int consumer_start(struct consumer *c, struct err *err)
+{
+	c->finish.broker = c->broker;
+	c->finish.acks.broker = c->broker;
+	if (topology_declare(c, err) < 0)
+		return -1;
+	broker_qos(c->broker, c->qos_base);
+	broker_start(c->broker);
+	return 0;
+}
+
+void consumer_stop(struct consumer *c)
+{
+	if (c->is_stopping)
+		return;
+	c->is_stopping = true;
+	if (c->broker)
+		broker_pause(c->broker);
+	forget_unstarted(c);
+}
+
+size_t consumer_in_hand(const struct consumer *c)
+{
+	return c->requests.counts[REQUEST_SUBMITTED] + c->requests.counts[REQUEST_RUNNING] +
+	       c->requests.counts[REQUEST_FINISHING];
+}

@@ -1,0 +1,69 @@
+/*
+ * The consuming side of the worker: hears the broker and the pool, and moves requests between them.
+ *
+ *     broker --on_delivery--> deliver.c --> READY or WAITING_ETA --> pump.c --> pool
+ *     pool --on_done--> finish/ --> answers to the broker
+ *
+ * After a lost connection everything that has not begun is forgotten (the broker delivers it
+ * again); what runs goes on, and is adopted by its redelivered message.
+ */
+#ifndef WORKER_CONSUME_CONSUMER_H
+#define WORKER_CONSUME_CONSUMER_H
+
+#include <stdbool.h>
+
+#include "backend/backend.h"
+#include "transport/broker.h"
+#include "worker/config/config.h"
+#include "worker/finish/finish.h"
+#include "worker/pool/pool.h"
+#include "worker/request/eta.h"
+#include "worker/request/request.h"
+#include "worker/task/registry.h"
+
+struct consumer {
+	const struct config *config;
+	const struct registry *registry;
+	struct pool *pool;
+	struct broker *broker;
+	struct requests requests;
+	struct eta eta;
+	struct finish finish;
+	struct task_message_options intake;
+	char *broker_label; /* the broker URL without its password, for the log */
+	unsigned session;   /* current consumer session; 0 = none */
+	unsigned qos_base;  /* 0 = unlimited */
+	unsigned qos_sent;
+	bool is_up, was_up;
+	bool is_stopping;  /* nothing new is started */
+	bool has_given_up; /* the broker cannot be reached and no try is left */
+	uint64_t received, adopted;
+	/* A request ended, or the connection's fate changed: a stop may be complete. */
+	void (*on_change)(void *ctx);
+	void *ctx;
+};
+
+void consumer_init(struct consumer *c, const struct config *config, const struct registry *registry,
+		   uv_loop_t *loop);
+void consumer_clear(struct consumer *c);
+/* Handed to broker_open and pool_prepare, with the consumer as ctx. */
+extern const struct broker_events consumer_broker_events;
+extern const struct pool_events consumer_pool_events;
+/* Once broker, backend and pool stand: declares the queues, sets the prefetch, connects. */
+int consumer_start(struct consumer *c, struct err *err);
+/* Starts nothing more and forgets what has not begun. */
+void consumer_stop(struct consumer *c);
+/* Requests that are running or finishing. */
+size_t consumer_in_hand(const struct consumer *c);
+
+/* consume/deliver.c */
+void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag);
+/* consume/pump.c: ready requests to free slots */
+void pump_run(struct consumer *c);
+/* consume/qos.c: prefetch = base + one per request that waits for its ETA */
+void qos_update(struct consumer *c);
+/* consume/topology.c: the queues of this worker, as Celery declares them; fails for unknown ones.
+ */
+int topology_declare(struct consumer *c, struct err *err);
+
+#endif

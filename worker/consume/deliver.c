@@ -1,0 +1,208 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+#include "worker/consume/consumer.h"
+
+/*
+ * One delivery to one decision: a request, or an answer to the broker. A message that cannot run
+ * never stops the worker; it is logged in one line and rejected or acked as Celery does, with the
+ * deviations of docs/compatibility.md. Mirrors celery/worker/consumer/consumer.py,
+ * create_task_handler(), and celery/worker/strategy.py, default().
+ */
+
+struct delivery {
+	unsigned session;
+	uint64_t tag;
+};
+
+static void answer(struct consumer *c, struct delivery d, enum answer answer)
+{
+	acks_answer_delivery(&c->finish.acks, d.session, d.tag, answer);
+}
+
+/* JSON text of a list with one string. */
+static void text_args(struct str *out, const char *text)
+{
+	str_addc(out, '[');
+	pyjson_dump_str(out, text, strlen(text));
+	str_addc(out, ']');
+}
+
+static void store_failure(struct consumer *c, const struct task_message *m, const char *module,
+			  const char *type, const char *text)
+{
+	auto_str args;
+
+	str_init(&args, 65536);
+	text_args(&args, text);
+	record_store_unrun(&c->finish, m, module, type, (struct span){args.data, args.len});
+}
+
+/* What is logged and answered for each kind of message that cannot run. */
+static void refuse(struct consumer *c, struct delivery d, enum intake intake,
+		   const struct task_message *m, const struct err *why)
+{
+	switch (intake) {
+	case INTAKE_UNKNOWN_MESSAGE:
+		c->finish.counts.unknown++;
+		log_warning("Received and deleted unknown message.  Wrong destination?!? %s",
+			    why->text);
+		break;
+	case INTAKE_DECODE_ERROR:
+		c->finish.counts.invalid++;
+		log_critical("Can't decode message body: %s", why->text);
+		answer(c, d, ANSWER_ACK);
+		return;
+	case INTAKE_INVALID_TASK:
+	case INTAKE_REFUSED_CONTENT:
+	case INTAKE_BAD_KWARGS:
+	case INTAKE_ETA_OVERFLOW:
+		c->finish.counts.invalid++;
+		log_error("Received invalid task message: %s The message has been ignored and "
+			  "discarded.",
+			  why->text);
+		break;
+	case INTAKE_OK:
+		return;
+	}
+	answer(c, d, ANSWER_REJECT);
+	if (intake == INTAKE_ETA_OVERFLOW)
+		store_failure(c, m, "builtins", "OverflowError", "date value out of range");
+	if (intake == INTAKE_BAD_KWARGS)
+		store_failure(c, m, "celery.exceptions", "InvalidTaskError", why->text);
+}
+
+static void refuse_unknown_task(struct consumer *c, struct delivery d, const struct task_message *m)
+{
+	c->finish.counts.unknown++;
+	log_error("Received unregistered task of type '%s'. The message has been ignored and "
+		  "discarded. Did you forget to load the plug-in that holds it (-I), or its module "
+		  "in task_modules? `smallage check` lists the tasks.",
+		  m->task);
+	answer(c, d, ANSWER_REJECT);
+	if (m->id)
+		store_failure(c, m, "celery.exceptions", "NotRegistered", m->task);
+}
+
+static bool is_filled(struct span json)
+{
+	return json.data && json.len > 2 && pyjson_kind_of(json) != PYJSON_NULL;
+}
+
+/* Single tasks only: running a task and dropping what is to follow it would be worse than saying
+ * no. */
+static bool refuse_canvas(struct consumer *c, struct delivery d, const struct task_message *m)
+{
+	const char *part = is_filled(m->callbacks)  ? "a link"
+			   : is_filled(m->errbacks) ? "a link_error"
+			   : is_filled(m->chain)    ? "a chain"
+			   : is_filled(m->chord)    ? "a chord"
+						    : NULL;
+	auto_free char *text = NULL;
+
+	if (!part)
+		return false;
+	text = mem_printf(
+		"%s carries %s; this version of smallage runs single tasks, keep a Python "
+		"worker on that queue",
+		m->task, part);
+	c->finish.counts.invalid++;
+	log_error("Task %s[%s] refused: %s", m->task, m->id, text);
+	answer(c, d, ANSWER_REJECT);
+	store_failure(c, m, "builtins", "NotImplementedError", text);
+	return true;
+}
+
+/* A message that comes again because the connection broke: its execution may still run here (then
+ * it takes the new delivery over) or may have ended here (then only the answer was lost). */
+static bool adopt(struct consumer *c, struct delivery d, const struct task_message *m)
+{
+	struct request *r = NULL;
+
+	while ((r = requests_find(&c->requests, m->id, r))) {
+		if (r->session == d.session || r->message.retries != m->retries)
+			continue;
+		r->session = d.session;
+		r->tag = d.tag;
+		c->adopted++;
+		log_info("Task %s[%s] is still running here: its new delivery is taken over",
+			 m->task, m->id);
+		if (r->is_settled)
+			answer(c, d, ANSWER_ACK);
+		return true;
+	}
+	if (!acks_has_ended(&c->finish.acks, m->id, m->retries))
+		return false;
+	log_info("Task %s[%s] has ended here already: acked without running it again", m->task,
+		 m->id);
+	answer(c, d, ANSWER_ACK);
+	return true;
+}
+
+static void admit(struct consumer *c, struct request *r)
+{
+	int64_t now = clock_wall_us();
+
+	if (r->message.expires_us != TIME_UNSET && now > r->message.expires_us) {
+		finish_expired(&c->finish, r);
+		return;
+	}
+	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > now) {
+		requests_move(&c->requests, r, REQUEST_WAITING_ETA);
+		eta_arm(&c->eta);
+		qos_update(c);
+		return;
+	}
+	requests_move(&c->requests, r, REQUEST_READY);
+	pump_run(c);
+}
+
+static void take_on(struct consumer *c, struct delivery d, struct task_message *m,
+		    const struct task_entry *task)
+{
+	if (m->is_redelivered && adopt(c, d, m))
+		return;
+	if (refuse_canvas(c, d, m))
+		return;
+	struct request *r = request_new(&c->requests, m, task, c->config);
+
+	r->session = d.session;
+	r->tag = d.tag;
+	c->received++;
+	if (log_is_on(LOG_INFO)) {
+		struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+		auto_str label;
+
+		str_init(&label, 4096);
+		request_label(&label, r);
+		log_write(LOG_INFO, &ctx, "Task %s received", label.data);
+	}
+	admit(c, r);
+}
+
+void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag)
+{
+	struct delivery d = {.session = session, .tag = tag};
+	struct task_message m;
+	struct err err = {0};
+
+	task_message_init(&m);
+	enum intake intake = task_message_head(&m, message, &c->intake, &err);
+	const struct task_entry *task =
+		intake == INTAKE_OK ? registry_find(c->registry, m.task) : NULL;
+
+	if (intake == INTAKE_OK && !task) {
+		refuse_unknown_task(c, d, &m);
+	} else {
+		if (intake == INTAKE_OK)
+			intake = task_message_decode(&m, message, &c->intake, &err);
+		if (intake == INTAKE_OK)
+			take_on(c, d, &m, task);
+		else
+			refuse(c, d, intake, &m, &err);
+	}
+	task_message_clear(&m);
+}

@@ -1,0 +1,96 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "worker/consume/consumer.h"
+
+/* Mirrors celery/app/amqp.py, Queues: the default queue lives on the default exchange; a queue that
+ * is only named gets a direct exchange and a routing key of its own name. */
+
+static bool list_has(char *const *list, const char *name)
+{
+	for (; list && *list; list++)
+		if (strcmp(*list, name) == 0)
+			return true;
+	return false;
+}
+
+static char *queue_arguments(const struct config *config)
+{
+	bool is_quorum = config->task_default_queue_type &&
+			 strcmp(config->task_default_queue_type, "quorum") == 0;
+	struct str out;
+
+	if (!is_quorum && config->task_queue_max_priority <= 0)
+		return NULL;
+	str_init(&out, 256);
+	str_addc(&out, '{');
+	if (is_quorum)
+		str_puts(&out, "\"x-queue-type\": \"quorum\"");
+	if (config->task_queue_max_priority > 0)
+		str_addf(&out, "%s\"x-max-priority\": %d", is_quorum ? ", " : "",
+			 config->task_queue_max_priority);
+	str_addc(&out, '}');
+	return str_detach(&out);
+}
+
+static int declare(struct consumer *c, const char *name, const char *arguments, struct err *err)
+{
+	const struct config *config = c->config;
+	bool is_default = strcmp(name, config->task_default_queue) == 0;
+	struct queue_def queue = {
+		.name = name,
+		.exchange = is_default ? config->task_default_exchange : name,
+		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
+		.routing_key = is_default ? config->task_default_routing_key : name,
+		.arguments = arguments,
+	};
+
+	return broker_consume(c->broker, &queue, err);
+}
+
+static bool is_known(const struct config *config, const char *name)
+{
+	return strcmp(name, config->task_default_queue) == 0 || list_has(config->task_queues, name);
+}
+
+static int check_known(const struct config *config, char *const *names, struct err *err)
+{
+	for (; names && *names; names++)
+		if (!config->task_create_missing_queues && !is_known(config, *names))
+			return err_set(
+				err, ERR_NOT_FOUND,
+				"Trying to select queue subset of ['%s'], but queue '%s' isn't "
+				"defined in the task_queues setting.",
+				*names, *names);
+	return 0;
+}
+
+int topology_declare(struct consumer *c, struct err *err)
+{
+	const struct config *config = c->config;
+	char *fallback[] = {config->task_default_queue, NULL};
+	char *const *names = fallback;
+	auto_free char *arguments = queue_arguments(config);
+	unsigned count = 0;
+
+	if (config->task_queues && *config->task_queues)
+		names = config->task_queues;
+	if (config->queues && *config->queues)
+		names = config->queues;
+	if (check_known(config, config->queues, err) < 0)
+		return -1;
+	for (; *names; names++) {
+		if (list_has(config->exclude_queues, *names))
+			continue;
+		if (declare(c, *names, arguments, err) < 0)
+			return err_prefix(err, "queue '%s'", *names);
+		count++;
+	}
+	if (count == 0)
+		return err_set(err, ERR_INVALID,
+			       "no queue is left to consume from: every queue is "
+			       "excluded by -X");
+	return 0;
+}

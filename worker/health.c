@@ -1,0 +1,110 @@
+#include "worker/health.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+
+static json_t *broker_health(const struct consumer *c, json_t *reasons)
+{
+	struct broker_stats s = {0};
+
+	if (c->broker)
+		broker_stats(c->broker, &s);
+	if (!c->is_up)
+		json_array_append_new(reasons, json_string("no connection to the broker"));
+	return json_pack("{s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "up", c->is_up, "blocked",
+			 s.is_blocked, "host", s.host, "delivered", (json_int_t)s.delivered,
+			 "acked", (json_int_t)s.acked, "rejected", (json_int_t)s.rejected,
+			 "published", (json_int_t)s.published, "publishes_waiting",
+			 (json_int_t)s.publishes_waiting, "reconnects", (json_int_t)s.reconnects);
+}
+
+static json_t *backend_health(const struct consumer *c, json_t *reasons)
+{
+	struct backend_stats s = {0};
+
+	if (!c->finish.backend)
+		return json_null();
+	backend_stats(c->finish.backend, &s);
+	if (!s.is_up)
+		json_array_append_new(reasons, json_string("no connection to the result backend"));
+	if (backend_is_full(c->finish.backend))
+		json_array_append_new(reasons,
+				      json_string("too many results wait for the backend"));
+	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "up", s.is_up, "host", s.host,
+			 "waiting", (json_int_t)s.waiting, "waiting_bytes",
+			 (json_int_t)s.waiting_bytes, "stored", (json_int_t)s.stored, "failed",
+			 (json_int_t)s.failed, "reconnects", (json_int_t)s.reconnects);
+}
+
+static json_t *pool_health(const struct pool *pool, const struct config *config, json_t *reasons)
+{
+	struct pool_stats s;
+	json_t *pids = json_array();
+
+	pool_stats(pool, &s);
+	for (unsigned i = 0; i < s.pid_count; i++)
+		json_array_append_new(pids, json_integer(s.pids[i]));
+	if (s.slots == 0)
+		json_array_append_new(reasons, json_string("the pool has no process"));
+	return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o}", "kind",
+			 pool_kind_name(config->worker_pool == CONFIG_THREADS ? POOL_THREADS
+					: config->worker_pool == CONFIG_SOLO  ? POOL_SOLO
+									      : POOL_PREFORK),
+			 "slots", (int)s.slots, "busy", (int)s.busy, "accepted",
+			 (json_int_t)s.accepted, "done", (json_int_t)s.done, "lost",
+			 (json_int_t)s.lost, "recycled", (json_int_t)s.recycled, "pids", pids);
+}
+
+static json_t *request_health(const struct consumer *c)
+{
+	json_t *out = json_object();
+
+	for (int i = 0; i < REQUEST_STATE_COUNT; i++)
+		json_object_set_new(out, request_state_name((enum request_state)i),
+				    json_integer((json_int_t)c->requests.counts[i]));
+	return out;
+}
+
+static json_t *count_health(const struct consumer *c)
+{
+	const struct finish_counts *n = &c->finish.counts;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "received",
+			 (json_int_t)c->received, "succeeded", (json_int_t)n->succeeded, "failed",
+			 (json_int_t)n->failed, "retried", (json_int_t)n->retried, "ignored",
+			 (json_int_t)n->ignored, "rejected", (json_int_t)n->rejected, "requeued",
+			 (json_int_t)n->requeued, "revoked", (json_int_t)n->revoked, "unknown",
+			 (json_int_t)n->unknown, "invalid", (json_int_t)n->invalid, "adopted",
+			 (json_int_t)c->adopted, "not_run_again",
+			 (json_int_t)c->finish.acks.skipped);
+}
+
+void health_write(struct str *out, const struct consumer *c, const struct pool *pool,
+		  int64_t started_us)
+{
+	json_t *reasons = json_array();
+	json_t *health = json_object();
+
+	json_object_set_new(health, "node", json_string(c->config->node_name));
+	json_object_set_new(health, "pid", json_integer(getpid()));
+	json_object_set_new(health, "version", json_string(SMALLAGE_VERSION));
+	json_object_set_new(health, "uptime_s",
+			    json_real((double)(clock_mono_us() - started_us) / 1e6));
+	json_object_set_new(health, "broker", broker_health(c, reasons));
+	json_object_set_new(health, "backend", backend_health(c, reasons));
+	json_object_set_new(health, "pool", pool_health(pool, c->config, reasons));
+	json_object_set_new(health, "requests", request_health(c));
+	json_object_set_new(health, "counts", count_health(c));
+	if (c->is_stopping)
+		json_array_append_new(reasons, json_string("the worker is stopping"));
+	json_object_set_new(health, "ready", json_boolean(json_array_size(reasons) == 0));
+	json_object_set_new(health, "reasons", reasons);
+	pyjson_dump(out, health);
+	str_addc(out, '\n');
+	json_decref(health);
+}

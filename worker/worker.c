@@ -1,0 +1,300 @@
+#include "worker/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "worker/config/config.h"
+#include "worker/consume/consumer.h"
+#include "worker/control/status.h"
+#include "worker/daemon.h"
+#include "worker/health.h"
+#include "worker/shutdown.h"
+#include "worker/task/plugin.h"
+
+struct worker {
+	struct config *config;
+	struct registry *registry;
+	struct pool *pool;
+	struct consumer consumer;
+	struct shutdown shutdown;
+	struct status_server *status;
+	uv_loop_t loop;
+	char **template_dirs;
+	int64_t started_us;
+};
+
+static enum pool_kind pool_kind_of(enum config_pool pool)
+{
+	switch (pool) {
+	case CONFIG_THREADS:
+		return POOL_THREADS;
+	case CONFIG_SOLO:
+		return POOL_SOLO;
+	case CONFIG_PREFORK:
+		break;
+	}
+	return POOL_PREFORK;
+}
+
+static int open_log(const struct config *config, struct err *err)
+{
+	enum log_format format = LOG_AUTO;
+
+	if (config->log_format && strcmp(config->log_format, "json") == 0)
+		format = LOG_JSON;
+	else if (config->log_format && strcmp(config->log_format, "text") == 0)
+		format = LOG_TEXT;
+	if (log_open(config->log_file, format, log_level_parse(config->log_level, LOG_WARNING)) < 0)
+		return err_errno(err, "cannot open the log file '%s'", config->log_file);
+	log_set_process("MainProcess");
+	return 0;
+}
+
+/* The user's template folders, then the shipped one. */
+static char **list_template_dirs(const struct config *config)
+{
+	size_t count = 0;
+
+	while (config->template_dirs && config->template_dirs[count])
+		count++;
+	char **dirs = mem_calloc(count + 2, sizeof(*dirs));
+
+	for (size_t i = 0; i < count; i++)
+		dirs[i] = mem_strdup(config->template_dirs[i]);
+	dirs[count] = plugin_share_dir("templates");
+	return dirs;
+}
+
+static int load_plugins(struct worker *w, struct err *err)
+{
+	const char *const *modules = (const char *const *)w->config->task_modules;
+	auto_free char *shipped = plugin_default_dir();
+
+	if (plugin_load_path(w->registry, shipped, modules, err) < 0)
+		return -1;
+	for (char **path = w->config->imports; path && *path; path++)
+		if (plugin_load_path(w->registry, *path, modules, err) < 0)
+			return -1;
+	for (unsigned i = 0; i < registry_plugin_count(w->registry); i++)
+		if (registry_plugin_at(w->registry, i)->settings)
+			config_declare(w->config, registry_plugin_at(w->registry, i)->settings);
+	return config_check_unknown(w->config, err);
+}
+
+/* Connections and inotify watches of a busy worker pass the usual soft limit of 1024. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int prepare_pool(struct worker *w, struct err *err)
+{
+	const struct config *config = w->config;
+	struct pool_options options = {
+		.kind = pool_kind_of(config->worker_pool),
+		.concurrency = config->worker_concurrency,
+		.registry = w->registry,
+		.events = &consumer_pool_events,
+		.ctx = &w->consumer,
+		.max_tasks_per_child = config->worker_max_tasks_per_child,
+		.max_memory_per_child_kib = config->worker_max_memory_per_child,
+		.max_payload_bytes = config->worker_max_message_bytes,
+		.setting = config_setting,
+		.template_dirs = (const char *const *)w->template_dirs,
+	};
+
+	return pool_prepare(&w->pool, &options, err);
+}
+
+static void on_backend_notice(void *ctx, bool is_error, const char *text)
+{
+	(void)ctx;
+	log_write(is_error ? LOG_ERROR : LOG_WARNING, NULL, "%s", text);
+}
+
+static void on_backend_room(void *ctx)
+{
+	struct worker *w = ctx;
+
+	pump_run(&w->consumer);
+}
+
+static void on_backend_closed(void *ctx)
+{
+	struct worker *w = ctx;
+
+	shutdown_backend_closed(&w->shutdown);
+}
+
+static int open_backend(struct worker *w, struct err *err)
+{
+	const struct config *config = w->config;
+	struct backend_options options = {
+		.loop = &w->loop,
+		.url = config->result_backend,
+		.result_expires_s = config->result_expires,
+		.failure_expires_s = config->result_failure_expires,
+		.transport_options = config->result_backend_transport_options,
+		.max_waiting_bytes = config->worker_max_waiting_bytes,
+		.connect_timeout_s = 4,
+		.on_notice = on_backend_notice,
+		.on_room = on_backend_room,
+		.on_closed = on_backend_closed,
+		.ctx = w,
+	};
+
+	if (!config->result_backend || strncmp(config->result_backend, "disabled", 8) == 0)
+		return 0;
+	w->consumer.finish.backend = backend_open(&options, err);
+	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend");
+}
+
+static int open_broker(struct worker *w, struct err *err)
+{
+	const struct config *config = w->config;
+	struct broker_options options = {
+		.loop = &w->loop,
+		.url = config->broker_url,
+		.events = &consumer_broker_events,
+		.ctx = &w->consumer,
+		.heartbeat_s = config->broker_heartbeat,
+		.connect_timeout_s = config->broker_connection_timeout,
+		.max_retries =
+			config->broker_connection_retry ? config->broker_connection_max_retries : 0,
+		.retry_on_startup = config->broker_connection_retry_on_startup,
+		/* A body is a little larger than the arguments in it. */
+		.max_message_bytes = config->worker_max_message_bytes + 65536,
+		.max_publish_bytes =
+			config->worker_max_waiting_bytes + config->worker_max_message_bytes,
+		.transport_options = config->broker_transport_options,
+		.product_version = SMALLAGE_VERSION,
+		.node_name = config->node_name,
+	};
+
+	w->consumer.broker = broker_open(&options, err);
+	return w->consumer.broker ? 0 : err_prefix(err, "broker_url");
+}
+
+static void on_stopped(void *ctx)
+{
+	struct worker *w = ctx;
+
+	status_server_close(w->status);
+	w->status = NULL;
+	eta_close(&w->consumer.eta);
+	shutdown_close(&w->shutdown);
+	pool_free(w->pool);
+	w->pool = NULL;
+}
+
+static void on_change(void *ctx)
+{
+	struct worker *w = ctx;
+
+	shutdown_advance(&w->shutdown);
+}
+
+static void fill_status(void *ctx, struct str *out)
+{
+	struct worker *w = ctx;
+
+	health_write(out, &w->consumer, w->pool, w->started_us);
+}
+
+static void log_start(const struct worker *w)
+{
+	const struct config *config = w->config;
+
+	log_info("smallage %s starts as %s: %s, results %s, pool %s, concurrency %u, %u tasks "
+		 "from %u plug-ins",
+		 SMALLAGE_VERSION, config->node_name, w->consumer.broker_label,
+		 w->consumer.finish.backend ? "stored" : "disabled",
+		 pool_kind_name(pool_kind_of(config->worker_pool)), config->worker_concurrency,
+		 registry_count(w->registry), registry_plugin_count(w->registry));
+}
+
+static int start(struct worker *w, struct err *err)
+{
+	struct consumer *c = &w->consumer;
+
+	if (uv_loop_init(&w->loop) != 0)
+		return err_set(err, ERR_INTERNAL, "cannot make an event loop");
+	consumer_init(c, w->config, w->registry, &w->loop);
+	c->pool = w->pool;
+	c->on_change = on_change;
+	c->ctx = w;
+	shutdown_init(&w->shutdown, &w->loop, c, on_stopped, w);
+	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
+	    pool_start(w->pool, &w->loop, err) < 0)
+		return -1;
+	log_start(w);
+	w->status = status_server_open(&w->loop, w->config->status_socket, fill_status, w, err);
+	if (!w->status)
+		return -1;
+	return consumer_start(c, err);
+}
+
+static void worker_clear(struct worker *w)
+{
+	consumer_clear(&w->consumer);
+	uv_loop_close(&w->loop);
+	registry_free(w->registry);
+	for (char **dir = w->template_dirs; dir && *dir; dir++)
+		free(*dir);
+	free(w->template_dirs);
+	config_free(w->config);
+}
+
+static int fail(const struct err *err)
+{
+	log_critical("%s", err->text);
+	fprintf(stderr, "smallage worker: %s\n", err->text);
+	return EXIT_FAILURE;
+}
+
+/* Everything that must be done before the first thread or connection exists. */
+static int prepare(struct worker *w, int argc, char **argv, struct err *err)
+{
+	w->config = config_load(argc, argv, NULL, err);
+	if (!w->config || open_log(w->config, err) < 0)
+		return -1;
+	w->registry = registry_new();
+	w->template_dirs = list_template_dirs(w->config);
+	if (load_plugins(w, err) < 0 || daemon_begin(w->config, err) < 0)
+		return -1;
+	raise_file_limit();
+	signal(SIGPIPE, SIG_IGN);
+	srand48(clock_wall_us() ^ ((long)getpid() << 16));
+	return prepare_pool(w, err);
+}
+
+int worker_main(int argc, char **argv)
+{
+	struct worker w = {.started_us = clock_mono_us()};
+	struct err err = {0};
+
+	if (prepare(&w, argc, argv, &err) < 0 || start(&w, &err) < 0)
+		return fail(&err);
+	uv_run(&w.loop, UV_RUN_DEFAULT);
+	daemon_end(w.config);
+
+	int code = w.shutdown.exit_code;
+
+	if (w.shutdown.is_restart)
+		daemon_restart();
+	worker_clear(&w);
+	return code;
+}
