@@ -1,0 +1,79 @@
+#include <check.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "worker/finish/acks.h"
+
+static const struct sm_task task = {.name = "t"};
+static const struct task_entry entry = {.decl = &task};
+
+/* A request whose delivery came by a connection that is gone, so no broker is asked. */
+static struct request *make(struct requests *all, const char *id, int64_t retries)
+{
+	static const struct config config = {0};
+	struct task_message m;
+
+	task_message_init(&m);
+	m.task = mem_strdup("t.any");
+	m.id = mem_strdup(id);
+	m.retries = retries;
+	struct request *r = request_new(all, &m, &entry, &config);
+
+	r->session = 1;
+	return r;
+}
+
+START_TEST(what_ended_without_a_connection_is_known_once_when_it_comes_again)
+{
+	struct acks acks;
+	struct requests all;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
+	ck_assert(!acks_has_ended(&acks, "a", 1));
+	ck_assert(!acks_has_ended(&acks, "b", 0));
+	ck_assert(acks_has_ended(&acks, "a", 0));
+	ck_assert(!acks_has_ended(&acks, "a", 0));
+	ck_assert_uint_eq(acks.skipped, 1);
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
+START_TEST(what_is_to_run_again_is_not_remembered)
+{
+	struct acks acks;
+	struct requests all;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_REQUEUE);
+	ck_assert(!acks_has_ended(&acks, "a", 0));
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
+START_TEST(memory_of_what_ended_is_bounded)
+{
+	struct acks acks;
+	struct requests all;
+	char id[32];
+
+	acks_init(&acks);
+	requests_init(&all);
+	for (int i = 0; i < 100010; i++) {
+		snprintf(id, sizeof(id), "%d", i);
+		struct request *r = make(&all, id, 0);
+
+		acks_answer(&acks, r, ANSWER_ACK);
+		request_free(&all, r);
+	}
+	ck_assert(!acks_has_ended(&acks, "9", 0));
+	ck_assert(acks_has_ended(&acks, "10", 0));
+	ck_assert(acks_has_ended(&acks, "100009", 0));
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST

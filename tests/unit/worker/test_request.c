@@ -1,0 +1,145 @@
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/request/request.h"
+
+static const struct sm_task plain = {.name = "t.plain"};
+static const struct sm_task careful = {
+	.name = "t.careful",
+	.acks_late = SM_YES,
+	.ignore_result = SM_YES,
+	.max_retries = SM_UNLIMITED,
+	.soft_time_limit_s = 5,
+	.time_limit_s = 10,
+};
+static const struct task_entry plain_entry = {.decl = &plain};
+static const struct task_entry careful_entry = {.decl = &careful};
+
+static struct request *make(struct requests *all, const struct task_entry *task, const char *id,
+			    const struct config *config)
+{
+	struct task_message m;
+
+	task_message_init(&m);
+	m.task = mem_strdup("t.any");
+	m.id = mem_strdup(id);
+	return request_new(all, &m, task, config);
+}
+
+START_TEST(a_request_is_found_by_its_id_among_many)
+{
+	struct requests all;
+	struct config config = {0};
+	char id[32];
+
+	requests_init(&all);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(id, sizeof(id), "id-%d", i);
+		make(&all, &plain_entry, id, &config);
+	}
+	struct request *r = requests_find(&all, "id-4321", NULL);
+
+	ck_assert_ptr_nonnull(r);
+	ck_assert_str_eq(r->message.id, "id-4321");
+	ck_assert_ptr_null(requests_find(&all, "id-4321", r));
+	ck_assert_ptr_null(requests_find(&all, "id-5000", NULL));
+	request_free(&all, r);
+	ck_assert_ptr_null(requests_find(&all, "id-4321", NULL));
+	requests_clear(&all);
+}
+END_TEST
+
+START_TEST(two_requests_with_one_id_are_both_found)
+{
+	struct requests all;
+	struct config config = {0};
+
+	requests_init(&all);
+	make(&all, &plain_entry, "twin", &config);
+	make(&all, &plain_entry, "other", &config);
+	make(&all, &plain_entry, "twin", &config);
+	struct request *first = requests_find(&all, "twin", NULL);
+	struct request *second = requests_find(&all, "twin", first);
+
+	ck_assert_ptr_nonnull(second);
+	ck_assert_ptr_ne(first, second);
+	ck_assert_ptr_null(requests_find(&all, "twin", second));
+	requests_clear(&all);
+}
+END_TEST
+
+START_TEST(a_move_changes_state_list_and_counts_together)
+{
+	struct requests all;
+	struct config config = {0};
+
+	requests_init(&all);
+	struct request *r = make(&all, &plain_entry, "a", &config);
+
+	r->message.eta_us = 42;
+	requests_move(&all, r, REQUEST_WAITING_ETA);
+	ck_assert_uint_eq(all.counts[REQUEST_RECEIVED], 0);
+	ck_assert_uint_eq(all.counts[REQUEST_WAITING_ETA], 1);
+	ck_assert_ptr_eq(heap_min(&all.eta), &r->due);
+	requests_move(&all, r, REQUEST_READY);
+	ck_assert_ptr_null(heap_min(&all.eta));
+	ck_assert(all.lists[REQUEST_READY].next == &r->node);
+	requests_clear(&all);
+}
+END_TEST
+
+/* T-78 */
+START_TEST(limits_of_the_message_go_before_those_of_the_task_and_the_worker)
+{
+	struct requests all;
+	struct config config = {.task_time_limit = 100, .task_soft_time_limit = 50};
+
+	requests_init(&all);
+	struct request *by_worker = make(&all, &plain_entry, "w", &config);
+	struct request *by_task = make(&all, &careful_entry, "t", &config);
+	struct task_message m;
+
+	task_message_init(&m);
+	m.task = mem_strdup("t.any");
+	m.id = mem_strdup("m");
+	m.time_limit_s = 3;
+	struct request *by_message = request_new(&all, &m, &careful_entry, &config);
+
+	ck_assert(by_worker->policy.hard_limit_s == 100 && by_worker->policy.soft_limit_s == 50);
+	ck_assert(by_task->policy.hard_limit_s == 10 && by_task->policy.soft_limit_s == 5);
+	ck_assert(by_message->policy.hard_limit_s == 3 && by_message->policy.soft_limit_s == 5);
+	requests_clear(&all);
+}
+END_TEST
+
+/* T-104 T-175 */
+START_TEST(the_message_decides_on_ignored_results_and_null_leaves_it_to_the_task)
+{
+	static const struct {
+		enum tristate header;
+		bool is_declared, expected;
+	} rows[] = {
+		{TRI_NULL, false, false}, {TRI_NULL, true, true},    {TRI_TRUE, false, true},
+		{TRI_TRUE, true, true},	  {TRI_FALSE, false, false}, {TRI_FALSE, true, false},
+	};
+	struct requests all;
+	struct config config = {0};
+
+	requests_init(&all);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct task_message m;
+
+		task_message_init(&m);
+		m.task = mem_strdup("t.any");
+		m.id = mem_strdup("x");
+		m.ignore_result = rows[i].header;
+		struct request *r = request_new(
+			&all, &m, rows[i].is_declared ? &careful_entry : &plain_entry, &config);
+
+		ck_assert_int_eq(r->policy.ignore_result, rows[i].expected);
+	}
+	requests_clear(&all);
+}
+END_TEST

@@ -1,0 +1,159 @@
+#include <check.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "worker/request/retry.h"
+
+static struct request *make(struct requests *all, const struct task_entry *task, int64_t retries)
+{
+	static const struct config config = {0};
+	struct task_message m;
+
+	task_message_init(&m);
+	m.task = mem_strdup("t.any");
+	m.id = mem_strdup("abc");
+	m.retries = retries;
+	m.args = (struct span){"[5, false]", 10};
+	m.kwargs = (struct span){"{}", 2};
+	return request_new(all, &m, task, &config);
+}
+
+/* T-85 */
+START_TEST(backoff_without_jitter_doubles_up_to_its_maximum)
+{
+	struct sm_autoretry policy = {.backoff = 1, .backoff_max_s = 20, .jitter = SM_NO};
+	static const double expected[] = {1, 2, 4, 8, 16, 20, 20};
+
+	for (int i = 0; i < 7; i++)
+		ck_assert(retry_backoff_s(&policy, i, 0.5) == expected[i]);
+	ck_assert(retry_backoff_s(&policy, 1000000, 0.5) == 20);
+}
+END_TEST
+
+/* T-85 */
+START_TEST(backoff_with_jitter_is_a_whole_number_from_zero_to_the_cap)
+{
+	struct sm_autoretry policy = {.backoff = 3};
+
+	ck_assert(retry_backoff_s(&policy, 0, 0.0) == 0);
+	ck_assert(retry_backoff_s(&policy, 0, 0.9999999) == 3);
+	ck_assert(retry_backoff_s(&policy, 20, 0.9999999) == 600);
+	for (int i = 0; i < 100; i++) {
+		double delay = retry_backoff_s(&policy, 3, i / 100.0);
+
+		ck_assert(delay >= 0 && delay <= 24 && delay == (double)(int)delay);
+	}
+}
+END_TEST
+
+START_TEST(exceptions_are_caught_by_their_base_classes_as_in_python)
+{
+	ck_assert(exception_is_a("builtins", "ConnectionRefusedError", "ConnectionError"));
+	ck_assert(exception_is_a("builtins", "ConnectionRefusedError", "OSError"));
+	ck_assert(exception_is_a("builtins", "ValueError", "Exception"));
+	ck_assert(!exception_is_a("builtins", "ValueError", "OSError"));
+	ck_assert(exception_is_a("smtplib", "SMTPDataError", "smtplib:SMTPDataError"));
+	ck_assert(!exception_is_a("smtplib", "SMTPDataError", "smtplib:SMTPHeloError"));
+	ck_assert(!exception_is_a("smtp", "SMTPDataError", "smtplib:SMTPDataError"));
+}
+END_TEST
+
+/* T-84 */
+START_TEST(three_retries_make_four_executions)
+{
+	static const struct sm_task task = {.name = "t"};
+	static const struct task_entry entry = {.decl = &task};
+	struct requests all;
+
+	requests_init(&all);
+	for (int64_t retries = 0; retries < 4; retries++) {
+		struct request *r = make(&all, &entry, retries);
+
+		r->outcome.kind = OUTCOME_RETRY;
+		r->outcome.countdown_s = -1;
+		retry_decide(r);
+		ck_assert_int_eq(r->outcome.kind, retries < 3 ? OUTCOME_RETRY : OUTCOME_FAILURE);
+		if (retries < 3)
+			ck_assert(r->outcome.countdown_s == 180);
+	}
+	requests_clear(&all);
+}
+END_TEST
+
+/* T-83 */
+START_TEST(a_retry_beyond_the_limit_without_an_exception_says_so_as_celery_does)
+{
+	static const struct sm_task task = {.name = "t", .max_retries = SM_NO_RETRY};
+	static const struct task_entry entry = {.decl = &task};
+	struct requests all;
+
+	requests_init(&all);
+	struct request *r = make(&all, &entry, 0);
+
+	r->outcome.kind = OUTCOME_RETRY;
+	retry_decide(r);
+	ck_assert_str_eq(r->outcome.exc_module, "celery.exceptions");
+	ck_assert_str_eq(r->outcome.exc_type, "MaxRetriesExceededError");
+	ck_assert_str_eq(r->outcome.exc_text, "Can't retry t.any[abc] args:(5, False) kwargs:{}");
+	requests_clear(&all);
+}
+END_TEST
+
+START_TEST(autoretry_takes_the_listed_failures_and_leaves_the_excepted_ones)
+{
+	static const struct sm_task task = {
+		.name = "t",
+		.autoretry = {.on = (const char *const[]){"OSError", NULL},
+			      .except = (const char *const[]){"FileNotFoundError", NULL},
+			      .backoff = 2,
+			      .jitter = SM_NO},
+	};
+	static const struct task_entry entry = {.decl = &task};
+	static const struct {
+		const char *type;
+		enum outcome_kind expected;
+	} rows[] = {{"ConnectionResetError", OUTCOME_RETRY},
+		    {"FileNotFoundError", OUTCOME_FAILURE},
+		    {"ValueError", OUTCOME_FAILURE}};
+	struct requests all;
+
+	requests_init(&all);
+	for (size_t i = 0; i < 3; i++) {
+		struct request *r = make(&all, &entry, 2);
+
+		r->outcome.kind = OUTCOME_FAILURE;
+		outcome_set_exception(&r->outcome, "builtins", rows[i].type, "x");
+		retry_decide(r);
+		ck_assert_int_eq(r->outcome.kind, rows[i].expected);
+		if (rows[i].expected == OUTCOME_RETRY)
+			ck_assert(r->outcome.countdown_s == 8);
+	}
+	requests_clear(&all);
+}
+END_TEST
+
+/* T-170 */
+START_TEST(a_lost_process_is_retried_only_where_the_task_asks_for_it)
+{
+	static const struct sm_task plain = {.name = "t"};
+	static const struct sm_task asking = {
+		.name = "t", .retry_on_worker_lost = SM_YES, .retry_delay_s = 7, .max_retries = 1};
+	static const struct task_entry entries[] = {{.decl = &plain}, {.decl = &asking}};
+	struct requests all;
+
+	requests_init(&all);
+	for (int i = 0; i < 2; i++) {
+		struct request *r = make(&all, &entries[i], 0);
+
+		r->outcome.kind = OUTCOME_LOST;
+		retry_decide(r);
+		ck_assert_int_eq(r->outcome.kind, i == 0 ? OUTCOME_LOST : OUTCOME_RETRY);
+	}
+	struct request *r = make(&all, &entries[1], 1);
+
+	r->outcome.kind = OUTCOME_LOST;
+	retry_decide(r);
+	ck_assert_int_eq(r->outcome.kind, OUTCOME_LOST);
+	requests_clear(&all);
+}
+END_TEST
