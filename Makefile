@@ -30,6 +30,7 @@ CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(WARN_$(TOOLCHAIN)) $(HARDEN) -fno-common \
 	-fvisibility=hidden -I. -Iinclude $(PKG_CFLAGS) -DSMALLAGE_VERSION='"$(VERSION)"' \
 	$(if $(DEVELOPER),-Werror) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+BANNED := -include base/banned.h
 ALL_LDFLAGS := $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 
 ROOMS := base protocol transport backend template worker worker/config worker/task worker/request \
@@ -54,7 +55,7 @@ $(BIN): $(OBJ)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fPIE -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(BANNED) -fPIE -MMD -MP -c -o $@ $<
 
 define plugin_rule
 $(B)/lib/smallage/tasks/$(1).so: $(patsubst %.c,$(B)/plugin/%.o,$(wildcard tasks/$(1)/*.c))
@@ -66,7 +67,7 @@ $(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
 
 $(B)/plugin/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(BANNED) -fPIC -MMD -MP -c -o $@ $<
 
 $(SHARE): $(shell find template/default -type f 2>/dev/null)
 	@rm -rf $@ && mkdir -p $@
@@ -90,7 +91,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.main.c $(LIB_OBJ)
 test: all
 	tests/run
 
-lint:
+lint: all
 	tools/lint
 
 format:
