@@ -1,0 +1,567 @@
+/*
+ * Results in Redis, as Celery's Redis backend keeps them. Operations wait in lists until the server
+ * has confirmed them; what a lost connection or a server in trouble left undone is sent again, in
+ * the order of the calls. Mirrors celery/backends/redis.py (_set) and celery/backends/base.py
+ * (_store_result). contract: tasks.md 5.4.
+ */
+#include "backend/backend.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/redis_answer.h"
+#include "backend/redis_op.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+
+#define KEY_PREFIX	   "celery-task-meta-"
+#define CLIENT_NAME	   "smallage-results"
+#define WINDOW_BYTES	   ((size_t)4 << 20) /* under way at once: more is only copied twice */
+#define WINDOW_TRANSACTION ((size_t)64)	     /* operations under way, without scripts */
+#define HOLD_MS		   200		     /* before the next try of a server in trouble */
+#define MAX_SCRIPT_LOSSES  3
+#define MAX_OUTPUT_BYTES   ((size_t)1 << 30)
+
+enum session_state {
+	SESSION_DOWN,	   /* no connection; nothing is in `sent` or `held` */
+	SESSION_PREPARING, /* the script is being loaded; nothing is in `sent` or `held` */
+	SESSION_READY,	   /* operations are sent as they come; nothing is in `held` */
+	SESSION_HOLDING,   /* the server refused something for now: nothing is sent until all
+			      answers are in and the hold timer has fired */
+};
+
+struct backend_redis {
+	struct backend base;
+	struct backend_options options; /* strings inside are not used after open */
+	struct redis_conn *conn;
+	char *key_prefix; /* global prefix and Celery's */
+	int expires_s, failure_expires_s;
+	enum session_state state;
+	char script_sha[48];
+	unsigned script_losses; /* NOSCRIPT answers since the last good one */
+	bool has_no_scripts, has_said_no_scripts;
+	/* Every operation is on exactly one of these, each in the order of the calls; all of `held`
+	 * are older than all of `sent`, those than all of `waiting`. */
+	struct list_node held, sent, waiting;
+	size_t op_count, op_bytes, sent_count, sent_bytes;
+	uv_timer_t hold_timer, close_timer;
+	uint64_t hold_ms;
+	unsigned open_handles; /* the two timers and the connection */
+	uint64_t stored, failed, reconnects;
+	bool was_up, is_outage, was_full, is_closing, is_closed;
+};
+
+static void session_prepare(struct backend_redis *r);
+
+static void notice(const struct backend_redis *r, bool is_error, const char *what, const char *why)
+{
+	auto_free char *line = NULL;
+
+	if (r->options.on_notice == NULL)
+		return;
+	line = mem_printf("Result store Redis %s %s%.300s", redis_conn_host(r->conn), what, why);
+	r->options.on_notice(r->options.ctx, is_error, line);
+}
+
+static void say_outage(struct backend_redis *r, const char *why)
+{
+	if (r->is_outage)
+		return;
+	r->is_outage = true;
+	notice(r, true, "is out of reach, results wait: ", why);
+}
+
+static void say_back(struct backend_redis *r)
+{
+	if (!r->is_outage)
+		return;
+	r->is_outage = false;
+	notice(r, false, "is back", "");
+}
+
+/* Lists */
+
+/* Puts all of `from` in front of `to`, order kept. */
+static void list_prepend_all(struct list_node *to, struct list_node *from)
+{
+	while (!list_is_empty(from)) {
+		struct list_node *last = from->prev;
+
+		list_remove(last);
+		list_prepend(to, last);
+	}
+}
+
+static void op_drop(struct redis_op *op)
+{
+	struct backend_redis *r = op->owner;
+
+	r->op_count--;
+	r->op_bytes -= redis_op_cost(op);
+	redis_op_free(op);
+}
+
+static void op_end(struct redis_op *op, const struct err *err)
+{
+	struct backend_redis *r = op->owner;
+
+	if (err)
+		r->failed++;
+	else
+		r->stored++;
+	if (op->got)
+		op->got(op->ctx, NULL, 0, err);
+	else if (op->done)
+		op->done(op->ctx, err);
+	op_drop(op);
+}
+
+/* Takes an answered operation off the way; the caller decides what becomes of it. */
+static void op_take(struct redis_op *op)
+{
+	struct backend_redis *r = op->owner;
+
+	list_remove(&op->node);
+	r->sent_count--;
+	r->sent_bytes -= redis_op_cost(op);
+}
+
+/* Without scripts two stores of one key must not be between their steps at the same time. */
+static bool may_send(struct backend_redis *r, const struct redis_op *op)
+{
+	struct list_node *node;
+
+	if (r->sent_bytes >= WINDOW_BYTES)
+		return false;
+	if (!r->has_no_scripts)
+		return true;
+	if (r->sent_count >= WINDOW_TRANSACTION)
+		return false;
+	list_foreach (node, &r->sent) {
+		if (strcmp(list_entry(node, struct redis_op, node)->key, op->key) == 0)
+			return false;
+	}
+	return true;
+}
+
+static void ops_send(struct backend_redis *r)
+{
+	while (r->state == SESSION_READY && !list_is_empty(&r->waiting)) {
+		struct redis_op *op = list_entry(r->waiting.next, struct redis_op, node);
+
+		if (!may_send(r, op) ||
+		    redis_op_send(op, r->conn, r->has_no_scripts ? NULL : r->script_sha) < 0)
+			return;
+		list_remove(&op->node);
+		list_append(&r->sent, &op->node);
+		r->sent_count++;
+		r->sent_bytes += redis_op_cost(op);
+	}
+}
+
+/* The end of the backend */
+
+static void handle_gone(struct backend_redis *r)
+{
+	if (--r->open_handles > 0)
+		return;
+	if (r->options.on_closed)
+		r->options.on_closed(r->options.ctx);
+	free(r->key_prefix);
+	free(r);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	handle_gone(handle->data);
+}
+
+static void on_conn_closed(void *ctx)
+{
+	handle_gone(ctx);
+}
+
+static void session_close(struct backend_redis *r)
+{
+	if (r->is_closed)
+		return;
+	r->is_closed = true;
+	r->state = SESSION_DOWN;
+	redis_conn_close(r->conn);
+	uv_close((uv_handle_t *)&r->hold_timer, on_handle_closed);
+	uv_close((uv_handle_t *)&r->close_timer, on_handle_closed);
+}
+
+static void on_close_deadline(uv_timer_t *timer)
+{
+	struct backend_redis *r = timer->data;
+	struct err err = {0};
+
+	err_set(&err, ERR_TIMEOUT, "Redis %s did not take the result in time",
+		redis_conn_host(r->conn));
+	/* First, so that no answer comes for what is gone. */
+	session_close(r);
+	list_prepend_all(&r->waiting, &r->sent);
+	list_prepend_all(&r->waiting, &r->held);
+	while (!list_is_empty(&r->waiting))
+		op_end(list_entry(r->waiting.next, struct redis_op, node), &err);
+}
+
+/* Answers */
+
+static void on_hold_over(uv_timer_t *timer)
+{
+	struct backend_redis *r = timer->data;
+
+	if (r->state == SESSION_HOLDING)
+		session_prepare(r);
+}
+
+/* After each answer: what the new situation allows. */
+static void session_go_on(struct backend_redis *r)
+{
+	if (r->state == SESSION_HOLDING && r->sent_count == 0) {
+		list_prepend_all(&r->waiting, &r->held);
+		uv_timer_start(&r->hold_timer, on_hold_over, r->hold_ms, 0);
+	}
+	ops_send(r);
+	if (r->was_full && r->op_bytes <= r->options.max_waiting_bytes / 4 * 3) {
+		r->was_full = false;
+		if (r->options.on_room)
+			r->options.on_room(r->options.ctx);
+	}
+	if (r->is_closing && r->op_count == 0)
+		session_close(r);
+}
+
+/* What is held for the same key is older than what was stored now: it must not come after it. */
+static void drop_superseded(struct backend_redis *r, const char *key)
+{
+	struct list_node *node, *next;
+
+	list_foreach_safe (node, next, &r->held) {
+		struct redis_op *op = list_entry(node, struct redis_op, node);
+
+		if (!op->got && strcmp(op->key, key) == 0)
+			op_end(op, NULL);
+	}
+}
+
+static void on_op_stored(struct redis_op *op)
+{
+	struct backend_redis *r = op->owner;
+
+	op_take(op);
+	r->script_losses = 0;
+	say_back(r);
+	drop_superseded(r, op->key);
+	op_end(op, NULL);
+	session_go_on(r);
+}
+
+static void on_op_found(struct redis_op *op, const char *record, size_t len)
+{
+	struct backend_redis *r = op->owner;
+
+	op_take(op);
+	say_back(r);
+	op->got(op->ctx, record, len, NULL);
+	op_drop(op);
+	session_go_on(r);
+}
+
+static void op_hold(struct redis_op *op, uint64_t ms)
+{
+	struct backend_redis *r = op->owner;
+
+	if (r->state != SESSION_HOLDING) {
+		r->state = SESSION_HOLDING;
+		r->hold_ms = 0;
+	}
+	if (ms > r->hold_ms)
+		r->hold_ms = ms;
+	list_append(&r->held, &op->node);
+}
+
+static void use_transactions(struct backend_redis *r)
+{
+	r->has_no_scripts = true;
+	if (r->has_said_no_scripts)
+		return;
+	r->has_said_no_scripts = true;
+	notice(r, false, "does not run scripts: each result takes two round trips", "");
+}
+
+static void on_op_refused(struct redis_op *op, const char *answer)
+{
+	struct backend_redis *r = op->owner;
+	enum redis_answer class = redis_answer_class(answer);
+	struct err err = {0};
+
+	op_take(op);
+	if (class == REDIS_ANSWER_NO_COMMAND && !op->got && !r->has_no_scripts) {
+		use_transactions(r);
+		op_hold(op, 0);
+	} else if (class == REDIS_ANSWER_NO_SCRIPT) {
+		/* A cluster proxy may load and run on different servers. */
+		if (r->state == SESSION_READY && ++r->script_losses >= MAX_SCRIPT_LOSSES)
+			use_transactions(r);
+		op_hold(op, 0);
+	} else if (class == REDIS_ANSWER_LATER || class == REDIS_ANSWER_RECONNECT) {
+		say_outage(r, answer);
+		if (class == REDIS_ANSWER_RECONNECT)
+			redis_conn_restart(r->conn, answer);
+		op_hold(op, HOLD_MS);
+	} else {
+		err_set(&err, ERR_REFUSED, "Redis %s: %.300s", redis_conn_host(r->conn), answer);
+		op_end(op, &err);
+	}
+	session_go_on(r);
+}
+
+static const struct redis_op_events op_events = {
+	.stored = on_op_stored,
+	.found = on_op_found,
+	.refused = on_op_refused,
+};
+
+/* The session */
+
+static void session_ready(struct backend_redis *r)
+{
+	r->state = SESSION_READY;
+	if (r->op_count == 0)
+		say_back(r); /* else the first answer tells */
+	session_go_on(r);
+}
+
+static void on_script_loaded(void *ctx, const redisReply *reply)
+{
+	struct backend_redis *r = ctx;
+	enum redis_answer class;
+
+	if (reply == NULL)
+		return;
+	if (reply->type == REDIS_REPLY_STRING && reply->len < sizeof(r->script_sha)) {
+		memcpy(r->script_sha, reply->str, reply->len + 1);
+		session_ready(r);
+		return;
+	}
+	class = reply->type == REDIS_REPLY_ERROR ? redis_answer_class(reply->str)
+						 : REDIS_ANSWER_FINAL;
+	if (class == REDIS_ANSWER_LATER || class == REDIS_ANSWER_RECONNECT) {
+		say_outage(r, reply->str);
+		if (class == REDIS_ANSWER_RECONNECT)
+			redis_conn_restart(r->conn, reply->str);
+		r->state = SESSION_HOLDING;
+		uv_timer_start(&r->hold_timer, on_hold_over, HOLD_MS, 0);
+		return;
+	}
+	use_transactions(r);
+	session_ready(r);
+}
+
+static void session_prepare(struct backend_redis *r)
+{
+	const char *argv[] = {"SCRIPT", "LOAD", redis_store_script};
+	const size_t lens[] = {6, 4, strlen(redis_store_script)};
+
+	r->state = SESSION_PREPARING;
+	if (r->has_no_scripts)
+		session_ready(r);
+	else
+		redis_conn_command(r->conn, 3, argv, lens, on_script_loaded, r);
+}
+
+static void on_conn_up(void *ctx)
+{
+	struct backend_redis *r = ctx;
+
+	if (r->was_up)
+		r->reconnects++;
+	r->was_up = true;
+	/* It may be another server than before. */
+	r->has_no_scripts = false;
+	r->script_losses = 0;
+	session_prepare(r);
+}
+
+static void on_conn_down(void *ctx, const struct err *why)
+{
+	struct backend_redis *r = ctx;
+
+	r->state = SESSION_DOWN;
+	uv_timer_stop(&r->hold_timer);
+	list_prepend_all(&r->waiting, &r->sent);
+	list_prepend_all(&r->waiting, &r->held);
+	r->sent_count = 0;
+	r->sent_bytes = 0;
+	say_outage(r, why->text);
+}
+
+static const struct redis_conn_events conn_events = {
+	.on_up = on_conn_up,
+	.on_down = on_conn_down,
+	.on_closed = on_conn_closed,
+};
+
+/* The driver */
+
+/* Celery adds "_" to a prefix that does not end in a separator of its own. */
+static int read_key_prefix(char **ret_prefix, const char *transport_options, struct err *err)
+{
+	json_auto_t *root = NULL;
+	const char *prefix;
+	size_t len;
+
+	if (transport_options && transport_options[0]) {
+		root = pyjson_load(transport_options, strlen(transport_options), err);
+		if (root == NULL)
+			return err_prefix(err, "result_backend_transport_options: ");
+	}
+	prefix = json_string_value(json_object_get(root, "global_keyprefix"));
+	len = prefix ? strlen(prefix) : 0;
+	*ret_prefix = mem_printf("%s%s" KEY_PREFIX, len ? prefix : "",
+				 len && strchr(":_-.", prefix[len - 1]) == NULL ? "_" : "");
+	return 0;
+}
+
+/* Whole seconds as Celery counts them; 0 = never. */
+static int expiry_seconds(double seconds)
+{
+	return seconds >= INT_MAX ? INT_MAX : seconds >= 1 ? (int)seconds : 0;
+}
+
+static struct redis_conn *open_conn(struct backend_redis *r, struct err *err)
+{
+	struct redis_conn_options options = {
+		.loop = r->options.loop,
+		.url = r->options.url,
+		.client_name = CLIENT_NAME,
+		.connect_timeout_s = r->options.connect_timeout_s,
+		.max_output = MAX_OUTPUT_BYTES,
+		.events = &conn_events,
+		.ctx = r,
+	};
+
+	return redis_conn_open(&options, err);
+}
+
+static struct backend *redis_open(const struct backend_options *options, struct err *err)
+{
+	struct backend_redis *r = mem_calloc(1, sizeof(*r));
+
+	r->base.driver = &backend_redis_driver;
+	r->options = *options;
+	r->expires_s = expiry_seconds(options->result_expires_s);
+	r->failure_expires_s = options->failure_expires_s < 0
+				       ? r->expires_s
+				       : expiry_seconds(options->failure_expires_s);
+	list_init(&r->held);
+	list_init(&r->sent);
+	list_init(&r->waiting);
+	if (read_key_prefix(&r->key_prefix, options->transport_options, err) == 0)
+		r->conn = open_conn(r, err);
+	if (r->conn == NULL) {
+		free(r->key_prefix);
+		free(r);
+		return NULL;
+	}
+	uv_timer_init(options->loop, &r->hold_timer);
+	uv_timer_init(options->loop, &r->close_timer);
+	r->hold_timer.data = r->close_timer.data = r;
+	r->open_handles = 3;
+	return &r->base;
+}
+
+static struct redis_op *op_new(struct backend_redis *r, const char *task_id, void *ctx)
+{
+	struct redis_op *op = mem_calloc(1, sizeof(*op));
+
+	op->events = &op_events;
+	op->owner = r;
+	op->ctx = ctx;
+	op->key = mem_printf("%s%s", r->key_prefix, task_id);
+	list_init(&op->node);
+	return op;
+}
+
+static void op_start(struct redis_op *op)
+{
+	struct backend_redis *r = op->owner;
+
+	r->op_count++;
+	r->op_bytes += redis_op_cost(op);
+	if (r->op_bytes >= r->options.max_waiting_bytes)
+		r->was_full = true;
+	list_append(&r->waiting, &op->node);
+	ops_send(r);
+}
+
+static void redis_store(struct backend *b, const char *task_id, enum task_state state,
+			const char *record, size_t len, backend_done_fn *done, void *ctx)
+{
+	struct backend_redis *r = (struct backend_redis *)b;
+	struct redis_op *op = op_new(r, task_id, ctx);
+
+	op->record = mem_dup(record, len);
+	op->len = len;
+	op->done = done;
+	op->expires_s = state == TASK_FAILURE ? r->failure_expires_s : r->expires_s;
+	op_start(op);
+}
+
+static void redis_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx)
+{
+	struct redis_op *op = op_new((struct backend_redis *)b, task_id, ctx);
+
+	op->got = done;
+	op_start(op);
+}
+
+static bool redis_is_full(const struct backend *b)
+{
+	const struct backend_redis *r = (const struct backend_redis *)b;
+
+	return r->op_bytes >= r->options.max_waiting_bytes;
+}
+
+static void redis_close(struct backend *b, double deadline_s)
+{
+	struct backend_redis *r = (struct backend_redis *)b;
+
+	r->is_closing = true;
+	if (r->op_count == 0)
+		session_close(r);
+	else
+		uv_timer_start(&r->close_timer, on_close_deadline, (uint64_t)(deadline_s * 1000),
+			       0);
+}
+
+static void redis_stats(const struct backend *b, struct backend_stats *ret_stats)
+{
+	const struct backend_redis *r = (const struct backend_redis *)b;
+
+	ret_stats->is_up = r->state == SESSION_READY;
+	ret_stats->waiting = r->op_count;
+	ret_stats->waiting_bytes = r->op_bytes;
+	ret_stats->stored = r->stored;
+	ret_stats->failed = r->failed;
+	ret_stats->reconnects = r->reconnects;
+	snprintf(ret_stats->host, sizeof(ret_stats->host), "%s", redis_conn_host(r->conn));
+}
+
+static const char *const redis_schemes[] = {"redis",	"redis+socket",	  "rediss",
+					    "sentinel", "redis+sentinel", NULL};
+
+const struct backend_driver backend_redis_driver = {
+	.schemes = redis_schemes,
+	.open = redis_open,
+	.store = redis_store,
+	.get = redis_get,
+	.is_full = redis_is_full,
+	.close = redis_close,
+	.stats = redis_stats,
+};

@@ -1,0 +1,489 @@
+#include "transport/redis_conn.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "transport/redis_guard.h"
+#include "transport/stream.h"
+#include "transport/url.h"
+
+#define ANSWER_TIMEOUT_MS    15000
+#define WATCH_BUSY_MS	     3000
+#define WATCH_IDLE_MS	     30000
+#define RETRY_FIRST_MS	     100
+#define RETRY_MAX_MS	     2000
+#define STABLE_MS	     1000 /* a connection that lived this long starts the back-off anew */
+#define DEFAULT_PORT	     6379
+#define MAX_UNFINISHED_BYTES (REDIS_CONN_MAX_REPLY_BYTES + ((size_t)1 << 20))
+
+enum conn_state {
+	CONN_WAITING,	 /* no stream; the timer will connect */
+	CONN_CONNECTING, /* stream opened, not yet connected */
+	CONN_GREETING,	 /* AUTH, SELECT, CLIENT SETNAME are under way */
+	CONN_UP,	 /* on_up was called */
+	CONN_CLOSED,
+};
+
+struct redis_conn {
+	uv_loop_t *loop;
+	const struct redis_conn_events *events;
+	void *ctx;
+	char *host, *unix_path, *user, *password, *client_name, *label;
+	int port, db;
+	double connect_timeout_s;
+	size_t max_output;
+	enum conn_state state;
+	struct stream *stream;
+	redisReader *reader;
+	struct redis_guard guard;
+	size_t unfinished;	/* bytes of the reply at hand */
+	struct list_node calls; /* struct call, sent and not answered, in order */
+	unsigned greetings;	/* of these, how many belong to the greeting */
+	uv_timer_t timer;	/* to connect again, or to watch */
+	unsigned attempt;	/* failed ones in a row */
+	uint64_t up_since_ms, waiting_since_ms;
+	bool was_idle;	       /* the timer runs for an idle connection */
+	char *restart_because; /* redis_conn_restart was called */
+};
+
+struct call {
+	struct list_node node;
+	redis_conn_reply_fn *fn;
+	void *ctx;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void timer_set(struct redis_conn *c, uint64_t ms)
+{
+	uv_timer_start(&c->timer, on_timer, ms, 0);
+}
+
+/* Throws the stream away and hands unanswered commands back. */
+static void conn_lost(struct redis_conn *c, const struct err *why)
+{
+	struct list_node unanswered, *node;
+	uint64_t wait_ms = 0;
+
+	stream_close(c->stream);
+	c->stream = NULL;
+	if (c->state == CONN_UP && uv_now(c->loop) - c->up_since_ms >= STABLE_MS)
+		c->attempt = 0;
+	if (c->attempt > 0)
+		wait_ms = RETRY_FIRST_MS << (c->attempt - 1 < 8 ? c->attempt - 1 : 8);
+	c->attempt++;
+	c->state = CONN_WAITING;
+	mem_free_ptr(&c->restart_because);
+	c->greetings = 0;
+	timer_set(c, wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS);
+
+	/* Callbacks may send again (and are refused) or close; they must not meet the old list. */
+	list_init(&unanswered);
+	while ((node = list_pop(&c->calls)) != NULL)
+		list_append(&unanswered, node);
+	while ((node = list_pop(&unanswered)) != NULL) {
+		struct call *call = list_entry(node, struct call, node);
+
+		if (call->fn && c->state != CONN_CLOSED)
+			call->fn(call->ctx, NULL);
+		free(call);
+	}
+	if (c->state != CONN_CLOSED)
+		c->events->on_down(c->ctx, why);
+}
+
+static int command_send(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+			redis_conn_reply_fn *fn, void *ctx)
+{
+	char *bytes = NULL;
+	struct call *call;
+	long long len = redisFormatCommandArgv(&bytes, argc, argv, argv_len);
+	int rc;
+
+	if (len < 0)
+		return -1;
+	rc = stream_write(c->stream, bytes, (size_t)len);
+	redisFreeCommand(bytes);
+	if (rc < 0)
+		return -1;
+	call = mem_calloc(1, sizeof(*call));
+	call->fn = fn;
+	call->ctx = ctx;
+	if (list_is_empty(&c->calls)) {
+		c->waiting_since_ms = uv_now(c->loop);
+		c->was_idle = false;
+		if (c->restart_because == NULL)
+			timer_set(c, WATCH_BUSY_MS);
+	}
+	list_append(&c->calls, &call->node);
+	return 0;
+}
+
+int redis_conn_command(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+		       redis_conn_reply_fn *fn, void *ctx)
+{
+	if (c->state != CONN_UP)
+		return -1;
+	return command_send(c, argc, argv, argv_len, fn, ctx);
+}
+
+/* The greeting */
+
+static void greeting_send(struct redis_conn *c, redis_conn_reply_fn *fn, int argc,
+			  const char **argv)
+{
+	size_t lens[4];
+
+	for (int i = 0; i < argc; i++)
+		lens[i] = strlen(argv[i]);
+	if (command_send(c, argc, argv, lens, fn, c) == 0)
+		c->greetings++;
+}
+
+static void greeting_step(struct redis_conn *c)
+{
+	if (c->state != CONN_GREETING || --c->greetings > 0)
+		return;
+	c->state = CONN_UP;
+	c->up_since_ms = uv_now(c->loop);
+	c->events->on_up(c->ctx);
+}
+
+static void greeting_answered(void *ctx, const redisReply *reply)
+{
+	struct redis_conn *c = ctx;
+	struct err err = {0};
+
+	if (reply == NULL)
+		return;
+	if (reply->type != REDIS_REPLY_ERROR) {
+		greeting_step(c);
+		return;
+	}
+	/* The server's words only: our AUTH is not repeated in them. */
+	err_set(&err, ERR_REFUSED, "Redis %s: %.200s", c->label, reply->str);
+	conn_lost(c, &err);
+}
+
+/* The name is for people; servers that refuse it are fine too. */
+static void name_answered(void *ctx, const redisReply *reply)
+{
+	if (reply != NULL)
+		greeting_step(ctx);
+}
+
+static void on_stream_connected(void *ctx)
+{
+	struct redis_conn *c = ctx;
+	char db[16];
+
+	c->state = CONN_GREETING;
+	c->greetings = 0;
+	if (c->password && c->user)
+		greeting_send(c, greeting_answered, 3,
+			      (const char *[]){"AUTH", c->user, c->password});
+	else if (c->password)
+		greeting_send(c, greeting_answered, 2, (const char *[]){"AUTH", c->password});
+	snprintf(db, sizeof(db), "%d", c->db);
+	/* Sent for database 0 too: its answer tells a server that is still loading. */
+	greeting_send(c, greeting_answered, 2, (const char *[]){"SELECT", db});
+	if (c->client_name)
+		greeting_send(c, name_answered, 3,
+			      (const char *[]){"CLIENT", "SETNAME", c->client_name});
+}
+
+/* Replies */
+
+static int reply_next(struct redis_conn *c, redisReply **ret_reply, struct err *err)
+{
+	void *object = NULL;
+
+	if (redisReaderGetReply(c->reader, &object) != REDIS_OK)
+		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->label, c->reader->errstr);
+	*ret_reply = object;
+	if (object != NULL && list_is_empty(&c->calls)) {
+		freeReplyObject(object);
+		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for", c->label);
+	}
+	return 0;
+}
+
+static void reply_give(struct redis_conn *c, redisReply *reply)
+{
+	struct call *call = list_entry(c->calls.next, struct call, node);
+
+	list_remove(&call->node);
+	c->waiting_since_ms = uv_now(c->loop);
+	c->unfinished = 0;
+	if (call->fn)
+		call->fn(call->ctx, reply);
+	free(call);
+	freeReplyObject(reply);
+}
+
+static int replies_read(struct redis_conn *c, const char *data, size_t len, struct err *err)
+{
+	const struct stream *stream = c->stream;
+	redisReply *reply = NULL;
+
+	if (redis_guard_feed(&c->guard, data, len, err) < 0)
+		return err_prefix(err, "Redis %s: ", c->label);
+	c->unfinished += len;
+	if (c->unfinished > MAX_UNFINISHED_BYTES)
+		return err_set(err, ERR_LIMIT, "Redis %s: answer of more than %zu bytes", c->label,
+			       REDIS_CONN_MAX_REPLY_BYTES);
+	if (redisReaderFeed(c->reader, data, len) != REDIS_OK)
+		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->label, c->reader->errstr);
+	for (;;) {
+		if (reply_next(c, &reply, err) < 0)
+			return -1;
+		if (reply == NULL)
+			return 0;
+		reply_give(c, reply);
+		/* The callback may have closed or restarted the connection. */
+		if (c->stream != stream)
+			return 0;
+	}
+}
+
+static size_t on_stream_data(void *ctx, const char *data, size_t len)
+{
+	struct redis_conn *c = ctx;
+	struct err err = {0};
+
+	if (replies_read(c, data, len, &err) < 0)
+		conn_lost(c, &err);
+	return len;
+}
+
+static void on_stream_failed(void *ctx, const struct err *why)
+{
+	struct redis_conn *c = ctx;
+	struct err err = {0};
+
+	err_set(&err, why->code, "Redis %s: %.300s", c->label, why->text);
+	conn_lost(c, &err);
+}
+
+static const struct stream_events stream_events = {
+	.on_connected = on_stream_connected,
+	.on_data = on_stream_data,
+	.on_failed = on_stream_failed,
+};
+
+static void connect_again(struct redis_conn *c)
+{
+	struct stream_options options = {
+		.loop = c->loop,
+		.unix_path = c->unix_path,
+		.host = c->host,
+		.port = c->port,
+		.connect_timeout_s = c->connect_timeout_s,
+		.max_output = c->max_output,
+		.events = &stream_events,
+		.ctx = c,
+	};
+
+	if (c->reader)
+		redisReaderFree(c->reader);
+	c->reader = redisReaderCreate();
+	redis_guard_init(&c->guard, REDIS_CONN_MAX_REPLY_BYTES);
+	c->unfinished = 0;
+	c->state = CONN_CONNECTING;
+	c->stream = stream_open(&options);
+}
+
+/* Waiting for an answer only counts while no bytes go out: a large record may take its time. */
+static bool is_peer_dead(const struct redis_conn *c)
+{
+	uint64_t since = c->waiting_since_ms;
+
+	if (stream_last_write_ms(c->stream) > since)
+		since = stream_last_write_ms(c->stream);
+	if (stream_last_read_ms(c->stream) > since)
+		since = stream_last_read_ms(c->stream);
+	return !list_is_empty(&c->calls) && uv_now(c->loop) - since >= ANSWER_TIMEOUT_MS;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct redis_conn *c = timer->data;
+	struct err err = {0};
+
+	if (c->state == CONN_WAITING) {
+		connect_again(c);
+		return;
+	}
+	if (c->state != CONN_GREETING && c->state != CONN_UP)
+		return;
+	if (c->restart_because) {
+		err_set(&err, ERR_IO, "Redis %s: %s", c->label, c->restart_because);
+		conn_lost(c, &err);
+		return;
+	}
+	if (is_peer_dead(c)) {
+		err_set(&err, ERR_TIMEOUT, "Redis %s: no answer for %d s", c->label,
+			ANSWER_TIMEOUT_MS / 1000);
+		conn_lost(c, &err);
+		return;
+	}
+	if (!list_is_empty(&c->calls)) {
+		timer_set(c, WATCH_BUSY_MS);
+	} else if (!c->was_idle) {
+		c->was_idle = true;
+		timer_set(c, WATCH_IDLE_MS);
+	} else {
+		command_send(c, 1, (const char *[]){"PING"}, (const size_t[]){4}, NULL, NULL);
+	}
+}
+
+/* Opening */
+
+static int parse_db(const char *text, int *ret_db, struct err *err)
+{
+	char *end;
+	long number;
+
+	while (*text == '/')
+		text++;
+	if (*text == '\0')
+		return 0;
+	number = strtol(text, &end, 10);
+	while (*end == '/')
+		end++;
+	if (!isdigit((unsigned char)*text) || *end != '\0' || number > 1000000)
+		return err_set(err, ERR_INVALID, "Redis URL: '%.40s' is no database number", text);
+	*ret_db = (int)number;
+	return 0;
+}
+
+static int use_socket_url(struct redis_conn *c, const struct url *url, struct err *err)
+{
+	auto_free char *db = url_query(url, "virtual_host");
+
+	if (url->path[0] == '\0')
+		return err_set(err, ERR_INVALID, "Redis URL: write redis+socket:///path/of/socket");
+	c->unix_path = mem_printf("/%s", url->path);
+	if (parse_db(db ? db : "", &c->db, err) < 0)
+		return -1;
+	c->label = mem_printf("%s db %d", c->unix_path, c->db);
+	return 0;
+}
+
+static int use_tcp_url(struct redis_conn *c, const struct url *url, struct err *err)
+{
+	c->host = mem_strdup(url->host && url->host[0] ? url->host : "localhost");
+	c->port = url->port > 0 ? url->port : DEFAULT_PORT;
+	if (parse_db(url->path, &c->db, err) < 0)
+		return -1;
+	c->label = mem_printf("%s:%d/%d", c->host, c->port, c->db);
+	return 0;
+}
+
+static int use_url(struct redis_conn *c, const char *text, struct err *err)
+{
+	size_t scheme_len = strcspn(text, ":");
+	bool is_socket = scheme_len == 12 && strncmp(text, "redis+socket", 12) == 0;
+	struct url url = {0};
+	int rc;
+
+	if (!is_socket && (scheme_len != 5 || strncmp(text, "redis", 5) != 0))
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"%.*s:// comes with a later version; use redis:// (for TLS through a "
+			"tunnel) or redis+socket://",
+			scheme_len > 20 ? 20 : (int)scheme_len, text);
+	if (url_parse(&url, text, err) < 0)
+		return -1;
+	rc = is_socket ? use_socket_url(c, &url, err) : use_tcp_url(c, &url, err);
+	if (url.password && url.password[0])
+		c->password = mem_strdup(url.password);
+	if (url.user && url.user[0])
+		c->user = mem_strdup(url.user);
+	url_clear(&url);
+	return rc;
+}
+
+static void conn_free(struct redis_conn *c)
+{
+	struct list_node *node;
+
+	while ((node = list_pop(&c->calls)) != NULL)
+		free(list_entry(node, struct call, node));
+	if (c->reader)
+		redisReaderFree(c->reader);
+	if (c->password)
+		explicit_bzero(c->password, strlen(c->password));
+	free(c->host);
+	free(c->unix_path);
+	free(c->user);
+	free(c->password);
+	free(c->client_name);
+	free(c->label);
+	free(c->restart_because);
+	free(c);
+}
+
+struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err)
+{
+	struct redis_conn *c = mem_calloc(1, sizeof(*c));
+
+	list_init(&c->calls);
+	if (use_url(c, options->url, err) < 0) {
+		conn_free(c);
+		return NULL;
+	}
+	c->loop = options->loop;
+	c->events = options->events;
+	c->ctx = options->ctx;
+	c->client_name = mem_strdup(options->client_name);
+	c->connect_timeout_s = options->connect_timeout_s;
+	c->max_output = options->max_output;
+	uv_timer_init(c->loop, &c->timer);
+	c->timer.data = c;
+	timer_set(c, 0);
+	return c;
+}
+
+bool redis_conn_is_up(const struct redis_conn *c)
+{
+	return c->state == CONN_UP;
+}
+
+const char *redis_conn_host(const struct redis_conn *c)
+{
+	return c->label;
+}
+
+void redis_conn_restart(struct redis_conn *c, const char *reason)
+{
+	if (c->state != CONN_UP || c->restart_because)
+		return;
+	c->restart_because = mem_printf("%.200s", reason);
+	timer_set(c, 0);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct redis_conn *c = handle->data;
+	const struct redis_conn_events *events = c->events;
+	void *ctx = c->ctx;
+
+	conn_free(c);
+	events->on_closed(ctx);
+}
+
+void redis_conn_close(struct redis_conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	c->state = CONN_CLOSED;
+	stream_close(c->stream);
+	c->stream = NULL;
+	uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+}

@@ -1,0 +1,62 @@
+/*
+ * One connection to a Redis server that comes back by itself: pipelined commands over a stream,
+ * with hiredis as codec only. AUTH, SELECT and CLIENT SETNAME are done before it counts as up.
+ * What was not answered when the connection died is handed back (reply NULL), in the order it was
+ * sent: the caller decides what to send again.
+ *
+ * Reconnects for ever: the first time at once, then after 0.1 s, doubling to 2 s. A server that
+ * leaves commands unanswered for 15 s is taken for dead; an idle one is asked every 30 s.
+ *
+ * Threads: loop thread only. Calls never block. Callbacks come from the loop, never from inside a
+ * call.
+ */
+#ifndef TRANSPORT_REDIS_CONN_H
+#define TRANSPORT_REDIS_CONN_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/err.h"
+
+#define REDIS_CONN_MAX_REPLY_BYTES ((size_t)64 << 20)
+
+struct redis_conn;
+
+struct redis_conn_events {
+	void (*on_up)(void *ctx);
+	/* Lost, or an attempt failed; each time. No secrets in `why`. */
+	void (*on_down)(void *ctx, const struct err *why);
+	/* redis_conn_close has finished. */
+	void (*on_closed)(void *ctx);
+};
+
+struct redis_conn_options {
+	uv_loop_t *loop;
+	/* redis://[user][:password]@host:port/db, redis+socket:///path?virtual_host=db */
+	const char *url;
+	const char *client_name; /* for CLIENT LIST; NULL = none; no spaces */
+	double connect_timeout_s;
+	size_t max_output; /* bytes of commands that may wait to be written */
+	const struct redis_conn_events *events;
+	void *ctx;
+};
+
+/* `reply` NULL: the connection died before the answer came. Borrowed until return. */
+typedef void redis_conn_reply_fn(void *ctx, const redisReply *reply);
+
+struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err);
+bool redis_conn_is_up(const struct redis_conn *c);
+/* Where it goes, for people: "host:port/db" or "/path db". */
+const char *redis_conn_host(const struct redis_conn *c);
+/* Queues a command; all of one turn of the loop leave in one write. -1 when it is not up or its
+ * output is full; the callback does not come then. `fn` may be NULL. */
+int redis_conn_command(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+		       redis_conn_reply_fn *fn, void *ctx);
+/* Throws the connection away and connects again (a fail-over made this server a replica). */
+void redis_conn_restart(struct redis_conn *c, const char *reason);
+/* Unanswered commands are dropped without a callback; on_closed follows. */
+void redis_conn_close(struct redis_conn *c);
+
+#endif
