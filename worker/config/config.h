@@ -69,17 +69,31 @@ struct config {
 	char *log_file, *log_level, *log_format;
 	char *pid_file;
 	char *status_socket; /* path of the local status socket */
-	char *workdir;
+	char *workdir;	     /* already changed to */
+	char *config_file;   /* the settings file that was read, or NULL */
 	bool purge;
+	bool detach;
+	char *run_as_user, *run_as_group; /* --uid, --gid: names or numbers; NULL = stay */
+	char *umask_text;		  /* octal, or NULL */
+	bool is_quiet;
+	/* Lines for the log once it is open (level WARNING): accepted but meaningless options,
+	 * unknown variables, a default that was chosen. NULL-terminated. */
+	char **notices;
+	struct config_store *store; /* all values as text, with their sources; config/store.h */
 };
 
-/* Where each value came from is kept for `smallage check`. Returns NULL with `err` set; an unknown
- * setting is an error that names the nearest known one. `argv` is what stands behind the
- * subcommand; *ret_rest (may be NULL) gets the index of the first argument that is no option.
- * Plug-in settings are read with config_plugin_setting and declared with config_declare before. */
+/* Where each value came from is kept for `smallage check`. Returns NULL with `err` set. `argv` is
+ * what stands behind the subcommand; arguments that are no options are moved to its end and
+ * *ret_rest gets the index of the first of them (NULL: such arguments are an error). Changes the
+ * working directory when --workdir is given.
+ * After loading plug-ins, call config_declare for each, then config_check_unknown. */
 struct config *config_load(int argc, char **argv, int *ret_rest, struct err *err);
+/* The same for another subcommand, which may have options of its own (config/cli.h). */
+struct cli_use;
+struct config *config_load_for(const struct cli_use *use, int argc, char **argv, int *ret_rest,
+			       struct err *err);
 void config_free(struct config *c);
-/* Adds a plug-in's settings to the known names; to be followed by config_check_unknown. */
+/* Adds a plug-in's settings to the known names and reads their variables. The array must stay. */
 void config_declare(struct config *c, const struct sm_setting_def *settings);
 /* Fails when the file or the command line holds a name that nobody declared. */
 int config_check_unknown(const struct config *c, struct err *err);
@@ -87,7 +101,12 @@ int config_check_unknown(const struct config *c, struct err *err);
 const char *config_get(const struct config *c, const char *name);
 /* The same on the configuration loaded last, for the task API. */
 const char *config_setting(const char *name);
-/* Writes all values and their sources, secrets as ********. */
+/* The source of a value for people: "default", "smallage.yaml:3", "environment EMAIL_HOST",
+ * "option -b". */
+const char *config_where(const struct config *c, const char *name);
+/* Writes all values and their sources, a line each, secrets as ********. */
 void config_dump(const struct config *c, struct str *out);
+/* The same without those that have their default. */
+void config_dump_given(const struct config *c, struct str *out);
 
 #endif
