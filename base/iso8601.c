@@ -1,6 +1,5 @@
 /* Mirrors dateutil/parser/isoparser.py, isoparse(), with Python's idea of an integer. */
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -142,7 +141,7 @@ static int week_date(struct scan *in, int year, bool has_dash, int64_t *ret_days
 		return -1;
 	/* Week 1 is the one with the 4th of January; 1970-01-01 was a Thursday. */
 	jan_4 = days_from_date(year, 1, 4);
-	*ret_days = jan_4 - ((jan_4 + 3) % 7 + 7) % 7 + (week - 1) * 7 + day - 1;
+	*ret_days = jan_4 - ((jan_4 + 3) % 7 + 7) % 7 + (int64_t)(week - 1) * 7 + day - 1;
 	return 0;
 }
 
@@ -209,7 +208,7 @@ static void fraction(struct scan *in, int *ret_us)
 
 static bool is_at_zone(const struct scan *in)
 {
-	return in->at < in->end && memchr("-+Zz", *in->at, 4) != NULL;
+	return looks_at(in, '-') || looks_at(in, '+') || looks_at(in, 'Z') || looks_at(in, 'z');
 }
 
 /* hh, hh:mm, hhmm, hh:mm:ss, hhmmss, with a fraction behind seconds and a zone behind any. */
@@ -293,7 +292,7 @@ int iso8601_parse(const char *text, size_t len, int64_t *ret_us, bool *ret_is_na
 	if (date_and_time(&in, &days, &t) < 0)
 		return err_set(err, ERR_INVALID, "not an ISO 8601 time: '%.*s'",
 			       len > 60 ? 60 : (int)len, text);
-	seconds = days * S_PER_DAY + t.hour * 3600 + t.minute * 60 + t.second;
+	seconds = days * S_PER_DAY + (int64_t)t.hour * 3600 + (int64_t)t.minute * 60 + t.second;
 	if (seconds >= end_s || seconds - t.offset_s < first_s || seconds - t.offset_s >= end_s)
 		return err_set(err, ERR_LIMIT, "date value out of range");
 	*ret_us = (seconds - t.offset_s) * US_PER_S + t.us;

@@ -47,8 +47,8 @@ int base64_encode(struct str *out, const void *data, size_t len)
 			bits |= from[i + 2];
 		*to++ = digits[bits >> 18];
 		*to++ = digits[bits >> 12 & 63];
-		*to++ = have > 1 ? digits[bits >> 6 & 63] : '=';
-		*to++ = have > 2 ? digits[bits & 63] : '=';
+		*to++ = (char)(have > 1 ? digits[bits >> 6 & 63] : '=');
+		*to++ = (char)(have > 2 ? digits[bits & 63] : '=');
 	}
 	str_commit(out, (size_t)(to - start));
 	return 0;
