@@ -1,0 +1,32 @@
+/* What pyjson's files share besides the tokens. Inside protocol/ only. */
+#ifndef PROTOCOL_PYJSON_IMPL_H
+#define PROTOCOL_PYJSON_IMPL_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* The only key of a marked number; no JSON text can produce it. */
+#define PYJSON_MARK "\xff"
+
+/* Called for each object as it is closed: -1 when it is a tag that Python would refuse. Brings what
+ * the tag holds into the one form Python would write ("decimal" of a number, UUID with dashes). */
+int pyjson_tag_check(json_t *object, struct err *err);
+
+/* Reads one character of UTF-8 or WTF-8; returns its length in bytes, or 0 when the bytes are
+ * neither. `left` is at least 1. */
+size_t pyjson_char(const char *text, size_t left, unsigned *ret_c);
+/* How many characters Python would count; a byte that is not UTF-8 counts as one. */
+size_t pyjson_char_count(const char *text, size_t len);
+/* Bytes that the first `chars` characters take. */
+size_t pyjson_char_offset(const char *text, size_t len, size_t chars);
+
+/* Appends Python's repr() of a str, of its first `max_chars` characters (0 = all): quotes, escapes,
+ * never a control character. */
+int pyjson_repr_str(struct str *out, const char *text, size_t len, size_t max_chars);
+/* The Python type of the value: "int", "NoneType", "Decimal". */
+const char *pyjson_type_name(const json_t *value);
+
+#endif

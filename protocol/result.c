@@ -1,0 +1,142 @@
+/* Mirrors celery/backends/base.py, _get_result_meta() and prepare_exception(). */
+#include "protocol/result.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "protocol/pyjson.h"
+
+#define SCAN_ITEMS 32
+
+/* The text as a JSON string, or null. */
+static void add_text(struct str *out, const char *key, const char *text)
+{
+	str_addf(out, ", \"%s\": ", key);
+	if (text)
+		pyjson_dump_str(out, text, strlen(text));
+	else
+		str_puts(out, "null");
+}
+
+static void add_json(struct str *out, const char *key, struct span value, const char *otherwise)
+{
+	str_addf(out, ", \"%s\": ", key);
+	if (value.data)
+		str_add(out, value.data, value.len);
+	else
+		str_puts(out, otherwise);
+}
+
+static void add_date(struct str *out, int64_t unix_us, int offset_s)
+{
+	char text[40];
+
+	if (unix_us == 0) {
+		add_text(out, "date_done", NULL);
+		return;
+	}
+	iso8601_format(unix_us, offset_s, text);
+	add_text(out, "date_done", text);
+}
+
+/* The stamps that stamped_headers names, each a key of the record. */
+static void add_stamps(struct str *out, const char *stamped_headers, const char *stamps)
+{
+	json_t *names = pyjson_load(stamped_headers, strlen(stamped_headers), NULL);
+	json_t *values = pyjson_load(stamps, strlen(stamps), NULL);
+
+	if (json_is_array(names) && json_is_object(values)) {
+		for (void *it = json_object_iter(values); it;
+		     it = json_object_iter_next(values, it)) {
+			const char *key = json_object_iter_key(it);
+			bool is_named = false;
+
+			for (size_t i = 0; i < json_array_size(names) && !is_named; i++) {
+				const char *name = json_string_value(json_array_get(names, i));
+
+				is_named = name && strcmp(name, key) == 0;
+			}
+			if (!is_named)
+				continue;
+			str_add(out, ", ", 2);
+			pyjson_dump_str(out, key, strlen(key));
+			str_add(out, ": ", 2);
+			pyjson_dump(out, json_object_iter_value(it));
+		}
+	}
+	json_decref(names);
+	json_decref(values);
+}
+
+static void add_extended(struct str *out, const struct result_record *r)
+{
+	add_text(out, "name", r->name);
+	add_json(out, "args", r->args, "null");
+	add_json(out, "kwargs", r->kwargs, "null");
+	add_text(out, "worker", r->worker);
+	str_addf(out, ", \"retries\": %" PRId64, r->retries);
+	add_text(out, "queue", r->queue);
+	if (r->stamps) {
+		const char *names = r->stamped_headers ? r->stamped_headers : "null";
+
+		add_json(out, "stamped_headers", (struct span){names, strlen(names)}, "null");
+		add_stamps(out, names, r->stamps);
+	}
+}
+
+int result_encode(struct str *out, const struct result_record *r)
+{
+	str_puts(out, "{\"status\": ");
+	pyjson_dump_str(out, r->status, strlen(r->status));
+	add_json(out, "result", r->result, "null");
+	add_text(out, "traceback", r->traceback);
+	add_json(out, "children", r->children, "[]");
+	add_date(out, r->date_done_us, r->date_offset_s);
+	if (r->group_id)
+		add_text(out, "group_id", r->group_id);
+	if (r->parent_id)
+		add_text(out, "parent_id", r->parent_id);
+	if (r->name)
+		add_extended(out, r);
+	add_text(out, "task_id", r->task_id);
+	str_addc(out, '}');
+	return out->is_full ? -1 : 0;
+}
+
+int result_exception(struct str *out, const char *module, const char *type, struct span args)
+{
+	str_puts(out, "{\"exc_type\": ");
+	pyjson_dump_str(out, type, strlen(type));
+	add_json(out, "exc_message", args, "[]");
+	add_text(out, "exc_module", module);
+	str_addc(out, '}');
+	return out->is_full ? -1 : 0;
+}
+
+enum task_state result_state_of(const char *record, size_t len)
+{
+	struct pyjson_item items[SCAN_ITEMS];
+	enum task_state state = TASK_PENDING;
+	enum pyjson_kind kind;
+	size_t count;
+
+	if (pyjson_scan(record, len, &kind, items, SCAN_ITEMS, &count, NULL) == -1 ||
+	    kind != PYJSON_OBJECT)
+		return TASK_PENDING;
+	for (size_t i = 0; i < count && i < SCAN_ITEMS; i++) {
+		const struct span *key = &items[i].key, *value = &items[i].value;
+		char name[64];
+
+		if (key->len != 6 || memcmp(key->data, "status", 6) != 0)
+			continue;
+		if (pyjson_kind_of(*value) != PYJSON_STRING)
+			return TASK_PENDING;
+		if (value->len - 2 >= sizeof(name))
+			return TASK_CUSTOM;
+		memcpy(name, value->data + 1, value->len - 2);
+		name[value->len - 2] = '\0';
+		state = state_parse(name);
+	}
+	return state;
+}

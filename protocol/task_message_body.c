@@ -1,0 +1,231 @@
+/* Where in the body's text the parts stand. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+#include "protocol/pyjson_impl.h"
+#include "protocol/pyjson_lex.h"
+#include "protocol/task_message_impl.h"
+
+#define ITEMS_MAX 32 /* more keys than this take memory from the heap */
+
+/* The items of one container; more than fit are on the heap. */
+struct items {
+	struct pyjson_item some[ITEMS_MAX];
+	struct pyjson_item *all;
+	size_t count;
+	enum pyjson_kind kind;
+};
+
+static int items_scan(struct items *items, const char *data, size_t len, struct err *err)
+{
+	items->all = items->some;
+	if (pyjson_scan(data, len, &items->kind, items->some, ITEMS_MAX, &items->count, err) == -1)
+		return -1;
+	if (items->count <= ITEMS_MAX)
+		return 0;
+	items->all = mem_calloc(items->count, sizeof(*items->all));
+	return pyjson_scan(data, len, &items->kind, items->all, items->count, &items->count, err);
+}
+
+static void items_clear(struct items *items)
+{
+	if (items->all != items->some)
+		free(items->all);
+}
+#define auto_items __attribute__((cleanup(items_clear))) struct items
+
+static bool key_is(struct span key, const char *name)
+{
+	auto_str text = {.max = STR_MAX_DEFAULT};
+
+	if (!memchr(key.data, '\\', key.len))
+		return key.len == strlen(name) && memcmp(key.data, name, key.len) == 0;
+	pyjson_unescape(&text, key);
+	return text.len == strlen(name) && memcmp(text.data, name, text.len) == 0;
+}
+
+/* The last value of that key wins, as in Python. */
+static struct span items_find(const struct items *items, const char *name)
+{
+	for (size_t i = items->count; i > 0; i--)
+		if (key_is(items->all[i - 1].key, name))
+			return items->all[i - 1].value;
+	return (struct span){0};
+}
+
+/* As items_find; NULL for null. */
+static struct span items_find_set(const struct items *items, const char *name)
+{
+	struct span value = items_find(items, name);
+
+	return value.data && pyjson_kind_of(value) != PYJSON_NULL ? value : (struct span){0};
+}
+
+int task_body_has_key(const char *body, size_t len, const char *name, bool *ret_has,
+		      struct err *err)
+{
+	auto_items items = {.all = items.some};
+
+	*ret_has = false;
+	while (len > 0 && strchr(" \t\r\n", *body)) {
+		body++;
+		len--;
+	}
+	if (len == 0 || *body != '{')
+		return 0;
+	if (items_scan(&items, body, len, err) == -1)
+		return -1;
+	*ret_has = items.kind == PYJSON_OBJECT && items_find(&items, name).data;
+	return 0;
+}
+
+/* An object, and not a tag that Python decodes to something else. */
+static bool is_mapping(struct span value)
+{
+	json_t *object;
+	bool is_plain;
+
+	if (pyjson_kind_of(value) != PYJSON_OBJECT)
+		return false;
+	if (!memmem(value.data, value.len, "__type__", 8))
+		return true;
+	object = pyjson_load(value.data, value.len, NULL);
+	is_plain = json_is_object(object) && pyjson_tag(object, NULL) == PYJSON_PLAIN;
+	json_decref(object);
+	return is_plain;
+}
+
+static void span_move(struct span *span, const char *from, size_t len, const char *to)
+{
+	if (span->data >= from && span->data < from + len)
+		span->data = to + (span->data - from);
+}
+
+/* Python iterates a text as its characters. The array is written behind the body, so that the spans
+ * and what the body dump shows stay. */
+static void spread_args(struct task_message *t)
+{
+	json_t *value = pyjson_load(t->args.data, t->args.len, NULL);
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+	auto_str body = {.max = STR_MAX_DEFAULT};
+	struct span *const spans[] = {&t->kwargs, &t->callbacks, &t->errbacks, &t->chain,
+				      &t->chord};
+
+	str_add(&body, t->body, t->body_len);
+	str_addc(&body, '[');
+	for (size_t i = 0, n; i < len; i += n) {
+		n = pyjson_char_offset(text + i, len - i, 1);
+		if (i)
+			str_puts(&body, ", ");
+		pyjson_dump_str(&body, text + i, n);
+	}
+	str_addc(&body, ']');
+	json_decref(value);
+	for (size_t i = 0; i < sizeof(spans) / sizeof(*spans); i++)
+		span_move(spans[i], t->body, t->body_len, body.data);
+	t->args = (struct span){body.data + t->body_len, body.len - t->body_len};
+	free(t->body);
+	t->body = str_detach(&body);
+}
+
+static bool take_args(struct task_message *t, struct span args)
+{
+	enum pyjson_kind kind = pyjson_kind_of(args);
+
+	t->args = args;
+	if (kind == PYJSON_STRING)
+		spread_args(t);
+	return kind == PYJSON_STRING || kind == PYJSON_ARRAY;
+}
+
+/* `embed or {}` */
+static bool is_empty(struct span value, const struct items *items)
+{
+	switch (items->kind) {
+	case PYJSON_NULL:
+		return true;
+	case PYJSON_BOOL:
+		return *value.data == 'f';
+	case PYJSON_STRING:
+		return value.len == 2;
+	case PYJSON_ARRAY:
+	case PYJSON_OBJECT:
+		return items->count == 0;
+	case PYJSON_NUM:
+		return strtod(value.data, NULL) == 0.0;
+	}
+	return false;
+}
+
+static enum intake read_embed(struct task_message *t, struct span embed, struct err *err)
+{
+	auto_items items = {.all = items.some};
+
+	if (items_scan(&items, embed.data, embed.len, NULL) == -1)
+		return task_fail(INTAKE_DECODE_ERROR, err, ERR_INTERNAL, "embed cannot be read");
+	if (is_empty(embed, &items))
+		return INTAKE_OK;
+	if (items.kind != PYJSON_OBJECT)
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "the body's third element must be a mapping");
+	t->callbacks = items_find_set(&items, "callbacks");
+	t->errbacks = items_find_set(&items, "errbacks");
+	t->chain = items_find_set(&items, "chain");
+	t->chord = items_find_set(&items, "chord");
+	return INTAKE_OK;
+}
+
+enum intake task_body_read_v2(struct task_message *t, struct err *err)
+{
+	auto_items items = {.all = items.some};
+	struct err cause = {0};
+	enum intake intake;
+
+	if (items_scan(&items, t->body, t->body_len, &cause) == -1)
+		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
+	if (items.kind != PYJSON_ARRAY)
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "the body must be [args, kwargs, embed]");
+	if (items.count != 3)
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "the body must be [args, kwargs, embed], not %zu elements",
+				 items.count);
+	intake = read_embed(t, items.all[2].value, err);
+	if (intake != INTAKE_OK)
+		return intake;
+	if (!is_mapping(items.all[1].value))
+		return task_fail(INTAKE_BAD_KWARGS, err, ERR_INVALID,
+				 "Task keyword arguments must be a mapping");
+	t->kwargs = items.all[1].value;
+	if (!take_args(t, items.all[0].value))
+		return task_fail(INTAKE_BAD_KWARGS, err, ERR_INVALID,
+				 "Task positional arguments must be a list");
+	return INTAKE_OK;
+}
+
+enum intake task_body_read_v1(struct task_message *t, struct err *err)
+{
+	auto_items items = {.all = items.some};
+	struct span args, kwargs;
+	struct err cause = {0};
+
+	if (items_scan(&items, t->body, t->body_len, &cause) == -1)
+		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
+	kwargs = items_find(&items, "kwargs");
+	if (kwargs.data && !is_mapping(kwargs))
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "Task keyword arguments must be a mapping");
+	if (kwargs.data)
+		t->kwargs = kwargs;
+	t->callbacks = items_find_set(&items, "callbacks");
+	t->errbacks = items_find_set(&items, "errbacks");
+	t->chord = items_find_set(&items, "chord");
+	args = items_find(&items, "args");
+	if (args.data && !take_args(t, args))
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "Task positional arguments must be a list");
+	return INTAKE_OK;
+}
