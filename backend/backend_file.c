@@ -6,14 +6,12 @@
  */
 #include "backend/backend.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -49,30 +47,6 @@ struct file_op {
 	void *ctx;
 };
 
-static void close_fd(const int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-#define auto_fd __attribute__((cleanup(close_fd))) int
-
-static int make_folder(const char *folder, struct err *err)
-{
-	auto_free char *path = mem_strdup(folder);
-
-	for (char *p = path + 1; *p != '\0'; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0777) < 0 && errno != EEXIST)
-			return err_errno(err, "result folder '%.300s'", path);
-		*p = '/';
-	}
-	if (mkdir(path, 0777) < 0 && errno != EEXIST)
-		return err_errno(err, "result folder '%.300s'", path);
-	return 0;
-}
-
 /* An id comes from a message: it must not name anything but a file of this folder. */
 static int check_id(const char *id, struct err *err)
 {
@@ -91,30 +65,6 @@ static char *record_path(const struct backend_file *f, const char *id)
 	return mem_printf("%s/" KEY_PREFIX "%s", f->folder, id);
 }
 
-/* Appends the whole file. Returns 1, 0 when there is none, -1 on errors. */
-static int read_file(struct str *out, const char *path, struct err *err)
-{
-	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : err_errno(err, "read '%.300s'", path);
-	for (;;) {
-		char *room = str_reserve(out, 16384);
-		ssize_t n;
-
-		if (room == NULL)
-			return err_set(err, ERR_LIMIT, "record '%.300s' is too large", path);
-		n = read(fd, room, 16384);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(err, "read '%.300s'", path);
-		if (n == 0)
-			return 1;
-		str_commit(out, (size_t)n);
-	}
-}
-
 /* Every writer puts `status` first; only records of somebody else need a full look. */
 static bool is_success_stored(const char *path)
 {
@@ -123,46 +73,20 @@ static bool is_success_stored(const char *path)
 	auto_str record;
 
 	str_init(&record, MAX_RECORD_BYTES);
-	if (read_file(&record, path, NULL) <= 0 || record.len == 0)
+	if (file_read(&record, path, NULL) <= 0 || record.len == 0)
 		return false;
-	if (record.len >= sizeof(success) && memcmp(record.data, start, sizeof(start) - 1) == 0)
+	if (record.len > sizeof(success) && memcmp(record.data, start, sizeof(start) - 1) == 0)
 		return memcmp(record.data, success, sizeof(success) - 1) == 0;
 	return result_state_of(record.data, record.len) == TASK_SUCCESS;
-}
-
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 static int write_record(const struct backend_file *f, const char *path, const struct file_op *op,
 			struct err *err)
 {
 	auto_free char *temp = mem_printf("%s/.smallage-%ld", f->folder, (long)getpid());
-	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-	int failed;
 
-	if (fd < 0 && errno == ENOENT && make_folder(f->folder, err) == 0)
-		fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (fd < 0)
-		return err_errno(err, "create a file in '%.300s'", f->folder);
-	failed = write_all(fd, op->record, op->len);
-	/* Network folders report a full disk only here. */
-	if (close(fd) < 0 || failed) {
-		err_errno(err, "write '%.300s'", temp);
-		unlink(temp);
+	if (folder_make(f->folder, err) < 0 || file_write(temp, op->record, op->len, err) < 0)
 		return -1;
-	}
 	if (rename(temp, path) < 0)
 		return err_errno(err, "rename to '%.300s'", path);
 	return 0;
@@ -198,7 +122,7 @@ static void op_read(struct backend_file *f, struct file_op *op, const char *path
 	int found;
 
 	str_init(&record, MAX_RECORD_BYTES);
-	found = read_file(&record, path, &err);
+	found = file_read(&record, path, &err);
 	op->got(op->ctx, found > 0 ? (record.data ? record.data : "") : NULL, record.len,
 		found < 0 ? &err : NULL);
 	op_free(f, op);
@@ -310,7 +234,7 @@ static struct backend *file_open(const struct backend_options *options, struct e
 		err_set(err, ERR_INVALID, "result_backend: write file:///folder");
 		return NULL;
 	}
-	if (make_folder(path, err) < 0)
+	if (folder_make(path, err) < 0)
 		return NULL;
 	f = mem_calloc(1, sizeof(*f));
 	f->base.driver = &backend_file_driver;

@@ -1,0 +1,257 @@
+#include "transport/filesystem_binding.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+
+#define MAX_TABLE_BYTES	 ((size_t)4 << 20)
+#define MAX_KEY_BYTES	 255 /* AMQP's limit for routing keys */
+#define LOCK_TRIES	 50
+#define LOCK_PAUSE_NS	 1000000
+#define MAX_EXCHANGE_LEN 200
+
+/* The same characters as kombu 5.7: no name leads out of the folder. */
+static int table_path(char **ret_path, const char *folder, const char *exchange, struct err *err)
+{
+	size_t len = strlen(exchange);
+
+	for (const char *p = exchange; *p != '\0'; p++)
+		if (!isalnum((unsigned char)*p) && strchr("._-", *p) == NULL)
+			return err_set(err, ERR_INVALID, "Invalid exchange name: '%.100s'",
+				       exchange);
+	if (len > MAX_EXCHANGE_LEN || (len > 0 && strspn(exchange, ".") == len))
+		return err_set(err, ERR_INVALID, "Invalid exchange name: '%.100s'", exchange);
+	*ret_path = mem_printf("%s/%s.exchange", folder, exchange);
+	return 0;
+}
+
+/* Who holds the lock only reads or writes one small file; if one stands still we do not. */
+static int lock_table(int fd, int operation, const char *path, struct err *err)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, operation | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return err_errno(err, "lock '%.300s'", path);
+}
+
+/* A new array. An empty file is an empty table: its writer has created it, but not locked it yet.
+ */
+static json_t *read_table(const char *path, struct err *err)
+{
+	json_t *table;
+	auto_str text;
+
+	str_init(&text, MAX_TABLE_BYTES);
+	if (file_read(&text, path, err) < 0)
+		return NULL;
+	if (text.len == 0)
+		return json_array();
+	table = pyjson_load(text.data, text.len, err);
+	if (json_is_array(table))
+		return table;
+	json_decref(table);
+	err_set(err, ERR_INVALID, "not a list");
+	err_prefix(err, "'%.300s': ", path);
+	return NULL;
+}
+
+static int write_table(int fd, const char *path, const json_t *table, struct err *err)
+{
+	auto_str text;
+
+	str_init(&text, MAX_TABLE_BYTES);
+	if (pyjson_dump(&text, table) < 0)
+		return err_set(err, ERR_LIMIT, "'%.300s' is too large", path);
+	/* In place: other programs hold their locks on this very file. */
+	if (pwrite(fd, text.data, text.len, 0) != (ssize_t)text.len ||
+	    ftruncate(fd, (off_t)text.len) < 0)
+		return err_errno(err, "write '%.300s'", path);
+	return 0;
+}
+
+int filesystem_topic_pattern(struct str *out, const char *binding_key)
+{
+	str_addc(out, '^');
+	for (const char *p = binding_key; *p != '\0';) {
+		size_t len = strcspn(p, ".");
+
+		if (len == 1 && *p == '*')
+			str_puts(out, "[^\\.]+");
+		else if (len == 1 && *p == '#')
+			str_puts(out, ".*?");
+		else
+			for (size_t i = 0; i < len; i++) {
+				/* Bytes over 127 belong to letters as Python counts them. */
+				if (!isalnum((unsigned char)p[i]) && (unsigned char)p[i] < 0x80 &&
+				    strchr("#*", p[i]) == NULL)
+					str_addc(out, '\\');
+				str_addc(out, p[i]);
+			}
+		p += len;
+		if (*p == '.') {
+			str_puts(out, "\\.");
+			p++;
+		}
+	}
+	return str_addc(out, '$');
+}
+
+/* One step of the match: `at[i]` tells whether the key so far may end before text[i]; the same
+ * after the token comes out in `next`. */
+static void match_token(bool *next, const bool *at, const char *text, size_t len, char token,
+			bool is_wildcard)
+{
+	next[0] = is_wildcard && token == '#' && at[0];
+	for (size_t i = 0; i < len; i++) {
+		if (!is_wildcard)
+			next[i + 1] = at[i] && text[i] == token;
+		else if (token == '*')
+			next[i + 1] = (at[i] || next[i]) && text[i] != '.';
+		else
+			next[i + 1] = at[i + 1] || next[i];
+	}
+}
+
+bool filesystem_topic_matches(const char *binding_key, const char *routing_key)
+{
+	bool at[MAX_KEY_BYTES + 1] = {true}, next[MAX_KEY_BYTES + 1];
+	size_t len = strlen(routing_key);
+
+	if (len > MAX_KEY_BYTES || strlen(binding_key) > MAX_KEY_BYTES)
+		return false;
+	for (const char *p = binding_key; *p != '\0'; p++) {
+		bool is_word = (p == binding_key || p[-1] == '.') && (p[1] == '.' || p[1] == '\0');
+
+		match_token(next, at, routing_key, len, *p, is_word && (*p == '*' || *p == '#'));
+		memcpy(at, next, (len + 1) * sizeof(*at));
+	}
+	return at[len];
+}
+
+static const char *column(const json_t *row, size_t index)
+{
+	const char *text = json_string_value(json_array_get(row, index));
+
+	return text ? text : "";
+}
+
+static bool has_binding(const json_t *table, const char *key, const char *pattern,
+			const char *queue)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach (table, i, row) {
+		if (strcmp(column(row, 0), key) == 0 && strcmp(column(row, 1), pattern) == 0 &&
+		    strcmp(column(row, 2), queue) == 0)
+			return true;
+	}
+	return false;
+}
+
+int filesystem_bind(const char *control_folder, const struct queue_def *queue, struct err *err)
+{
+	auto_free char *path = NULL;
+	auto_str pattern;
+	auto_fd fd = -1;
+	json_auto_t *table = NULL;
+	const char *key = queue->routing_key ? queue->routing_key : "";
+	bool is_topic = queue->exchange_type && strcmp(queue->exchange_type, "topic") == 0;
+
+	str_init(&pattern, 8 * MAX_KEY_BYTES);
+	if (table_path(&path, control_folder, queue->exchange, err) < 0)
+		return -1;
+	if (is_topic && filesystem_topic_pattern(&pattern, key) < 0)
+		return err_set(err, ERR_LIMIT, "binding key '%.40s...' is too long", key);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0)
+		return err_errno(err, "open '%.300s'", path);
+	if (lock_table(fd, LOCK_EX, path, err) < 0)
+		return -1;
+	table = read_table(path, err);
+	if (table == NULL)
+		return -1;
+	if (has_binding(table, key, is_topic ? pattern.data : "", queue->name))
+		return 0;
+	json_array_insert_new(table, 0,
+			      json_pack("[sss]", key, is_topic ? pattern.data : "", queue->name));
+	return write_table(fd, path, table, err);
+}
+
+/* Fanout ignores keys. Exchanges that others declared are known by Celery's names for them; the
+ * pattern in a row tells a topic binding. */
+static bool row_matches(const json_t *row, const char *exchange, const char *type,
+			const char *routing_key)
+{
+	static const char suffix[] = ".pidbox";
+	size_t len = strlen(exchange);
+	bool is_mailbox = len >= sizeof(suffix) - 1 &&
+			  strcmp(exchange + len - (sizeof(suffix) - 1), suffix) == 0 &&
+			  strncmp(exchange, "reply.", 6) != 0;
+
+	if (type ? strcmp(type, "fanout") == 0 : is_mailbox)
+		return true;
+	if (type ? strcmp(type, "topic") == 0 : column(row, 1)[0] != '\0')
+		return filesystem_topic_matches(column(row, 0), routing_key);
+	return strcmp(column(row, 0), routing_key) == 0;
+}
+
+static bool has_name(const json_t *names, const char *name)
+{
+	size_t i;
+	json_t *known;
+
+	json_array_foreach (names, i, known) {
+		if (strcmp(json_string_value(known), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+json_t *filesystem_route(const char *control_folder, const char *exchange,
+			 const char *exchange_type, const char *routing_key, struct err *err)
+{
+	auto_free char *path = NULL;
+	auto_fd fd = -1;
+	json_auto_t *table = NULL;
+	json_t *names, *row;
+	size_t i;
+
+	if (table_path(&path, control_folder, exchange, err) < 0)
+		return NULL;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return json_array();
+	if (fd < 0) {
+		err_errno(err, "open '%.300s'", path);
+		return NULL;
+	}
+	if (lock_table(fd, LOCK_SH, path, err) < 0)
+		return NULL;
+	table = read_table(path, err);
+	if (table == NULL)
+		return NULL;
+	names = json_array();
+	json_array_foreach (table, i, row) {
+		const char *queue = column(row, 2);
+
+		if (queue[0] != '\0' && !has_name(names, queue) &&
+		    row_matches(row, exchange, exchange_type, routing_key))
+			json_array_append_new(names, json_string(queue));
+	}
+	return names;
+}
