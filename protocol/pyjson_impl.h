@@ -3,6 +3,7 @@
 #define PROTOCOL_PYJSON_IMPL_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -26,6 +27,12 @@ size_t pyjson_char_offset(const char *text, size_t len, size_t chars);
 /* Appends Python's repr() of a str, of its first `max_chars` characters (0 = all): quotes, escapes,
  * never a control character. */
 int pyjson_repr_str(struct str *out, const char *text, size_t len, size_t max_chars);
+/* As err_set, for texts with bytes of a message in them: one line, printable, cut at a character.
+ * Returns -1. */
+int pyjson_fail(struct err *err, enum err_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int pyjson_vfail(struct err *err, enum err_code code, const char *fmt, va_list args)
+	__attribute__((format(printf, 3, 0)));
 /* The Python type of the value: "int", "NoneType", "Decimal". */
 const char *pyjson_type_name(const json_t *value);
 

@@ -1,4 +1,5 @@
 /* Characters as Python counts and shows them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "protocol/pyjson.h"
@@ -108,6 +109,49 @@ int pyjson_repr_str(struct str *out, const char *text, size_t len, size_t max_ch
 		i += n;
 	}
 	return str_addc(out, quote);
+}
+
+/* C1 controls and line separators would break a log line as well. */
+static bool is_plain_char(unsigned c)
+{
+	return c >= 0x20 && (c < 0x7f || c >= 0xa0) && (c < 0xd800 || c > 0xdfff) && c != 0x2028 &&
+	       c != 0x2029;
+}
+
+int pyjson_vfail(struct err *err, enum err_code code, const char *fmt, va_list args)
+{
+	char raw[2 * sizeof(err->text)], text[sizeof(err->text)];
+	size_t len = 0, raw_len;
+
+	vsnprintf(raw, sizeof(raw), fmt, args);
+	raw_len = strlen(raw);
+	for (size_t i = 0; i < raw_len;) {
+		unsigned c = 0;
+		size_t n = pyjson_char(raw + i, raw_len - i, &c);
+		bool is_plain = n > 0 && is_plain_char(c);
+		size_t out = is_plain ? n : 4;
+
+		if (len + out >= sizeof(text))
+			break;
+		if (is_plain)
+			memcpy(text + len, raw + i, n);
+		else
+			snprintf(text + len, 5, "\\x%02x", (unsigned char)raw[i]);
+		len += out;
+		i += is_plain ? n : 1;
+	}
+	text[len] = '\0';
+	return err_set(err, code, "%s", text);
+}
+
+int pyjson_fail(struct err *err, enum err_code code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	pyjson_vfail(err, code, fmt, args);
+	va_end(args);
+	return -1;
 }
 
 static const char *object_type_name(const json_t *value)

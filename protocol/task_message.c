@@ -6,7 +6,6 @@
 #include "protocol/task_message.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,31 +32,11 @@ enum content {
 
 enum intake task_fail(enum intake intake, struct err *err, enum err_code code, const char *fmt, ...)
 {
-	char raw[2 * sizeof(err->text)], text[sizeof(err->text)];
-	size_t len = 0, raw_len;
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(raw, sizeof(raw), fmt, args);
+	pyjson_vfail(err, code, fmt, args);
 	va_end(args);
-	raw_len = strlen(raw);
-	for (size_t i = 0; i < raw_len;) {
-		unsigned c = 0xfffd;
-		size_t n = pyjson_char(raw + i, raw_len - i, &c);
-		bool is_plain = n > 0 && c >= 0x20 && (c < 0x7f || c >= 0xa0) &&
-				(c < 0xd800 || c > 0xdfff) && c != 0x2028 && c != 0x2029;
-
-		if (len + (is_plain ? n : 4) >= sizeof(text))
-			break;
-		if (is_plain)
-			memcpy(text + len, raw + i, n);
-		else
-			snprintf(text + len, 5, "\\x%02x", (unsigned char)raw[i]);
-		len += is_plain ? n : 4;
-		i += is_plain ? n : 1;
-	}
-	text[len] = '\0';
-	err_set(err, code, "%s", text);
 	return intake;
 }
 
