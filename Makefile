@@ -4,9 +4,11 @@
 # make bench      against Celery and the bare client, figures to docs/BENCHMARKS.md
 # make fuzz       FUZZ_SECONDS each target (default 600)
 # make install    honours PREFIX and DESTDIR
-# Switches: CC=clang  DEVELOPER=1 (warnings are errors)  SAN=address,undefined (own build folder)
+# Switches: V=1 (shows commands)  CC=clang  DEVELOPER=1 (warnings are errors)  SAN=address,undefined (own build folder)
 
 CC ?= gcc
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := $(shell sed -n 's/^\#\# \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
@@ -51,23 +53,27 @@ all: $(BIN) $(PLUGIN_SO) $(SHARE)
 
 $(BIN): $(OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -pie -rdynamic -o $@ $^ $(PKG_LIBS)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -pie -rdynamic -o $@ $^ $(PKG_LIBS)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(BANNED) -fPIE -MMD -MP -c -o $@ $<
+	$(call say,CC   $<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(BANNED) -fPIE -MMD -MP -c -o $@ $<
 
 define plugin_rule
 $(B)/lib/smallage/tasks/$(1).so: $(patsubst %.c,$(B)/plugin/%.o,$(wildcard tasks/$(1)/*.c))
 	@mkdir -p $$(@D)
-	$(CC) $(ALL_LDFLAGS) -shared -o $$@ $$^ $$(shell pkg-config --libs jansson $$(file < tasks/$(1)/libs)) \
+	$$(call say,LINK $$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $$@ $$^ $$(shell pkg-config --libs jansson $$(file < tasks/$(1)/libs)) \
 		$(if $(wildcard tasks/$(1)/ldlibs),$$(file < tasks/$(1)/ldlibs))
 endef
 $(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
 
 $(B)/plugin/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(BANNED) -fPIC -MMD -MP -c -o $@ $<
+	$(call say,CC   $<)
+	$(Q)$(CC) $(ALL_CFLAGS) $(BANNED) -fPIC -MMD -MP -c -o $@ $<
 
 $(SHARE): $(shell find template/default -type f 2>/dev/null)
 	@rm -rf $@ && mkdir -p $@
@@ -82,9 +88,10 @@ unit: $(UNIT_BIN) $(BIN) $(PLUGIN_SO) $(SHARE)
 
 $(B)/tests/unit/%.main.c: tests/unit/%.c tools/gen-unit-main
 	@mkdir -p $(@D)
-	tools/gen-unit-main $< > $@
+	$(Q)tools/gen-unit-main $< > $@
 $(B)/tests/unit/%: $(B)/tests/unit/%.main.c $(LIB_OBJ)
-	$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -fPIE -MMD -MP -MF $@.d $(shell pkg-config --cflags check) \
+	$(call say,TEST $@)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -fPIE -MMD -MP -MF $@.d $(shell pkg-config --cflags check) \
 		$(ALL_LDFLAGS) -pie -rdynamic -o $@ $< $(LIB_OBJ) $(PKG_LIBS) $(shell pkg-config --libs check)
 .PRECIOUS: $(B)/tests/unit/%.main.c
 
