@@ -117,8 +117,10 @@ struct config *config_load_for(const struct cli_use *use, int argc, char **argv,
 		err_set(err, ERR_INVALID, "unexpected argument '%.60s'", argv[rest]);
 		return NULL;
 	}
-	if (derive_servers(c->store, err) != 0 || fill(c, err) != 0 ||
-	    derive_rest(c, c->store, err) != 0)
+	/* `status` asks a running worker, whose servers its own options may name. */
+	if (use->command != CONFIG_FOR_STATUS && derive_servers(c->store, err) != 0)
+		return NULL;
+	if (fill(c, err) != 0 || derive_rest(c, c->store, err) != 0)
 		return NULL;
 	c->notices = config_store_take_notices(c->store);
 	if (ret_rest)
@@ -164,6 +166,20 @@ const char *config_where(const struct config *c, const char *name)
 	const struct config_value *v = config_store_get(c->store, name);
 
 	return v ? v->where : "nowhere";
+}
+
+char *config_queue_arguments(const struct config *c)
+{
+	bool is_quorum = c->task_default_queue_type && strcmp(c->task_default_queue_type, "quorum") == 0;
+	bool has_priority = c->task_queue_max_priority > 0;
+
+	if (!is_quorum && !has_priority)
+		return NULL;
+	if (!has_priority)
+		return mem_strdup("{\"x-queue-type\": \"quorum\"}");
+	return mem_printf("{%s\"x-max-priority\": %d}",
+			  is_quorum ? "\"x-queue-type\": \"quorum\", " : "",
+			  c->task_queue_max_priority);
 }
 
 /* Each URL of a fail-over list without its password. */

@@ -104,6 +104,9 @@ const char *config_setting(const char *name);
 /* The source of a value for people: "default", "smallage.yaml:3", "environment EMAIL_HOST",
  * "option -b". */
 const char *config_where(const struct config *c, const char *name);
+/* Arguments of declared queues as JSON text (x-queue-type, x-max-priority); NULL = none. To be
+ * freed. */
+char *config_queue_arguments(const struct config *c);
 /* Writes all values and their sources, a line each, secrets as ********. */
 void config_dump(const struct config *c, struct str *out);
 /* The same without those that have their default. */

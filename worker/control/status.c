@@ -245,10 +245,11 @@ static int read_answer(int fd, int timeout_ms, struct str *out, struct err *err)
 	}
 }
 
-int status_ask(const char *path, int timeout_ms, struct str *out, struct err *err)
+/* A connected socket; -1 with `err`. */
+static int connect_to(const char *path, struct err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, result;
+	int fd;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return err_set(err, ERR_LIMIT, "status socket: path %s is too long", path);
@@ -256,14 +257,36 @@ int status_ask(const char *path, int timeout_ms, struct str *out, struct err *er
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_errno(err, "socket");
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-		bool is_gone = errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
+		err_set(err, ERR_NOT_FOUND, "no worker listens at %s", path);
+	else if (errno == EAGAIN) /* its backlog is full */
+		err_set(err, ERR_TIMEOUT, "the worker does not answer");
+	else
+		err_errno(err, "status socket %s", path);
+	close(fd);
+	return -1;
+}
 
-		result = is_gone ? err_set(err, ERR_NOT_FOUND, "no worker listens at %s", path)
-				 : err_errno(err, "status socket %s", path);
-	} else {
-		result = read_answer(fd, timeout_ms, out, err);
-	}
+int status_ask(const char *path, int timeout_ms, struct str *out, struct err *err)
+{
+	int fd = connect_to(path, err);
+	int result;
+
+	if (fd < 0)
+		return -1;
+	result = read_answer(fd, timeout_ms, out, err);
 	close(fd);
 	return result;
+}
+
+bool status_is_live(const char *path)
+{
+	struct err err = {0};
+	int fd = connect_to(path, &err);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || err.code == ERR_TIMEOUT;
 }

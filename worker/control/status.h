@@ -8,6 +8,7 @@
 #ifndef WORKER_CONTROL_STATUS_H
 #define WORKER_CONTROL_STATUS_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/err.h"
@@ -27,5 +28,7 @@ void status_server_close(struct status_server *s);
 /* The asking side, without a loop: connects, reads the answer into `out`. ERR_NOT_FOUND when no
  * worker listens there, ERR_TIMEOUT when it does not answer in time. */
 int status_ask(const char *path, int timeout_ms, struct str *out, struct err *err);
+/* True when somebody listens there. */
+bool status_is_live(const char *path);
 
 #endif

@@ -1,0 +1,404 @@
+/*
+ * `smallage call`: a producer without Python, for tries, cron and tests. Sends a protocol 2 message
+ * as Celery's apply_async does and polls the result store, as every Celery client may.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "protocol/pyjson.h"
+#include "protocol/result.h"
+#include "protocol/task_message.h"
+#include "worker/cmd.h"
+#include "worker/cmd_client.h"
+#include "worker/config/nodename.h"
+
+#define POLL_MS		20
+#define REPR_MAX	1024
+#define CONNECT_LIMIT_S 30.0
+
+enum { CALL_SUCCEEDED = 0, CALL_FAILED = 1, CALL_TIMED_OUT = 2 };
+
+const struct cli_option cmd_call_options[] = {
+	{"args", 'a', "JSON", CLI_OWN, NULL, "Positional arguments as a JSON list.",
+	 CONFIG_FOR_CALL},
+	{"kwargs", 'k', "JSON", CLI_OWN, NULL, "Keyword arguments as a JSON object.",
+	 CONFIG_FOR_CALL},
+	{"queue", 0, "NAME", CLI_OWN, NULL, "Send to this queue; default task_default_queue.",
+	 CONFIG_FOR_CALL},
+	{"countdown", 0, "SECONDS", CLI_OWN, NULL, "Do not run before this many seconds.",
+	 CONFIG_FOR_CALL},
+	{"eta", 0, "TIME", CLI_OWN, NULL, "Do not run before this ISO 8601 time.", CONFIG_FOR_CALL},
+	{"expires", 0, "SECONDS", CLI_OWN, NULL, "Do not run after this many seconds.",
+	 CONFIG_FOR_CALL},
+	{"timeout", 't', "SECONDS", CLI_OWN, NULL,
+	 "Wait this long for the result; 60 when not given.", CONFIG_FOR_CALL},
+	{"no-wait", 0, NULL, CLI_OWN, NULL, "Print the task's id and do not wait.",
+	 CONFIG_FOR_CALL},
+	{"json", 0, NULL, CLI_OWN, NULL, "Print the whole result record.", CONFIG_FOR_CALL},
+	{NULL, 0, NULL, CLI_OWN, NULL, NULL, 0},
+};
+
+struct call {
+	struct config *config;
+	struct client client;
+	const char *name;
+	json_t *args, *kwargs;
+	const char *queue;
+	double countdown_s, expires_s, timeout_s; /* < 0 = not given */
+	int64_t eta_us;				  /* TIME_UNSET = not given */
+	bool is_no_wait, is_json;
+	char id[37];
+	bool is_published, is_answered;
+	struct err publish_err, result_err;
+	struct str record; /* empty: none yet */
+};
+
+static int seconds_option(const char *name, const char *value, double *ret_value, struct err *err)
+{
+	char *end;
+	double seconds = strtod(value, &end);
+
+	if (end == value || *end || !(seconds >= 0 && seconds <= 1e9))
+		return err_set(err, ERR_INVALID, "option --%s: '%.60s' is no number of seconds",
+			       name, value);
+	*ret_value = seconds;
+	return 0;
+}
+
+/* Takes the place of *ret_value. */
+static int json_option(const char *name, const char *text, int kind, json_t **ret_value,
+		       struct err *err)
+{
+	json_t *value = pyjson_load(text, strlen(text), err);
+
+	if (!value)
+		return err_prefix(err, "%s: ", name);
+	if ((int)json_typeof(value) != kind) {
+		json_decref(value);
+		return err_set(err, ERR_INVALID, "%s is not a JSON %s", name,
+			       kind == JSON_ARRAY ? "list" : "object");
+	}
+	json_decref(*ret_value);
+	*ret_value = value;
+	return 0;
+}
+
+static int on_own(void *ctx, const struct cli_option *option, const char *value, struct err *err)
+{
+	struct call *call = ctx;
+	const char *name = option->name;
+
+	if (strcmp(name, "args") == 0)
+		return json_option("--args", value, JSON_ARRAY, &call->args, err);
+	if (strcmp(name, "kwargs") == 0)
+		return json_option("--kwargs", value, JSON_OBJECT, &call->kwargs, err);
+	if (strcmp(name, "countdown") == 0)
+		return seconds_option(name, value, &call->countdown_s, err);
+	if (strcmp(name, "expires") == 0)
+		return seconds_option(name, value, &call->expires_s, err);
+	if (strcmp(name, "timeout") == 0)
+		return seconds_option(name, value, &call->timeout_s, err);
+	if (strcmp(name, "eta") == 0)
+		return iso8601_parse(value, strlen(value), &call->eta_us, NULL, err) == 0
+			       ? 0
+			       : err_prefix(err, "option --eta: ");
+	if (strcmp(name, "queue") == 0)
+		call->queue = value;
+	else if (strcmp(name, "no-wait") == 0)
+		call->is_no_wait = true;
+	else
+		call->is_json = true;
+	return 0;
+}
+
+/* NAME and what stands behind it. */
+static int take_arguments(struct call *call, int argc, char **argv, struct err *err)
+{
+	if (argc > 0 && strcmp(argv[0], "--") == 0) {
+		argc--;
+		argv++;
+	}
+	if (argc == 0)
+		return err_set(err, ERR_INVALID, "which task? smallage call NAME [ARGS]");
+	call->name = argv[0];
+	if (argc == 2 && argv[1][0] == '[')
+		return json_option("ARGS", argv[1], JSON_ARRAY, &call->args, err);
+	for (int i = 1; i < argc; i++) {
+		json_t *value = pyjson_load(argv[i], strlen(argv[i]), NULL);
+
+		if (!value)
+			value = json_string(argv[i]);
+		if (!value)
+			return err_set(err, ERR_INVALID, "argument %d is not UTF-8", i);
+		json_array_append_new(call->args, value);
+	}
+	return 0;
+}
+
+static char *repr_of(const json_t *value, bool as_tuple)
+{
+	struct str out;
+
+	str_init(&out, 64 * 1024);
+	pyjson_repr(&out, value, REPR_MAX, 3, as_tuple);
+	return str_detach(&out);
+}
+
+/* Fills `t`; its spans borrow from `args` and `kwargs`. */
+static void fill_message(struct call *call, struct task_message *t, const struct str *args,
+			 const struct str *kwargs)
+{
+	int64_t now_us = clock_wall_us();
+	auto_free char *host = nodename_host();
+
+	task_message_init(t);
+	t->protocol = 2;
+	t->task = mem_strdup(call->name);
+	t->id = mem_strdup(call->id);
+	t->root_id = mem_strdup(call->id);
+	t->origin = mem_printf("gen%d@%s", (int)getpid(), host);
+	t->argsrepr = repr_of(call->args, true);
+	t->kwargsrepr = repr_of(call->kwargs, false);
+	t->group_index = -1;
+	t->ignore_result =
+		call->is_no_wait || call->config->task_ignore_result ? TRI_NULL : TRI_FALSE;
+	t->eta_us = call->eta_us;
+	if (call->countdown_s > 0)
+		t->eta_us = now_us + (int64_t)(call->countdown_s * 1e6);
+	t->expires_us = TIME_UNSET;
+	if (call->expires_s >= 0)
+		t->expires_us = now_us + (int64_t)(call->expires_s * 1e6);
+	t->args = (struct span){args->data, args->len};
+	t->kwargs = (struct span){kwargs->data, kwargs->len};
+}
+
+static void on_published(void *ctx, const struct err *err)
+{
+	struct call *call = ctx;
+
+	if (err)
+		call->publish_err = *err;
+	call->is_published = true;
+}
+
+static int publish(struct call *call, const struct task_message *t, const struct str *body,
+		   struct err *err)
+{
+	const struct config *config = call->config;
+	const char *queue = call->queue ? call->queue : config->task_default_queue;
+	bool is_default = strcmp(queue, config->task_default_queue) == 0;
+	auto_free char *arguments = config_queue_arguments(config);
+	auto_free char *expiration =
+		mem_printf("%.0f", call->expires_s < 0 ? 0 : call->expires_s * 1000);
+	char reply_to[37];
+	json_t *headers = task_message_headers(t);
+	const struct queue_def declared = {
+		.name = queue,
+		.exchange = is_default ? config->task_default_exchange : queue,
+		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
+		.routing_key = is_default ? config->task_default_routing_key : queue,
+		.arguments = arguments,
+	};
+	const struct publication p = {
+		.exchange = "", /* straight to the queue, as Celery sends to direct ones */
+		.routing_key = queue,
+		.declare = &declared,
+		.content_type = "application/json",
+		.content_encoding = "utf-8",
+		.correlation_id = call->id,
+		.reply_to = reply_to,
+		.expiration = call->expires_s < 0 ? NULL : expiration,
+		.priority = 0,
+		.delivery_mode = 2,
+		.headers = headers,
+		.body = body->data,
+		.body_len = body->len,
+	};
+	int result;
+
+	uuid4(reply_to);
+	result = broker_publish(call->client.broker, &p, on_published, call, err);
+	json_decref(headers);
+	return result;
+}
+
+static int send_task(struct call *call, struct err *err)
+{
+	size_t max = call->config->worker_max_message_bytes;
+	struct task_message message;
+	auto_str args;
+	auto_str kwargs;
+	auto_str body;
+	int result;
+
+	str_init(&args, max);
+	str_init(&kwargs, max);
+	str_init(&body, max);
+	pyjson_dump(&args, call->args);
+	pyjson_dump(&kwargs, call->kwargs);
+	if (client_connect_broker(&call->client, CONNECT_LIMIT_S, err) != 0)
+		return err_prefix(err, "broker: ");
+	uuid4(call->id);
+	fill_message(call, &message, &args, &kwargs);
+	result = task_message_write_body(&body, &message) != 0 || body.is_full
+			 ? err_set(err, ERR_LIMIT, "the message is larger than %zu bytes", max)
+			 : publish(call, &message, &body, err);
+	task_message_clear(&message);
+	if (result != 0)
+		return -1;
+	if (!client_wait(&call->client, &call->is_published, CONNECT_LIMIT_S))
+		return err_set(err, ERR_TIMEOUT, "the broker does not confirm the message");
+	if (call->publish_err.code != ERR_NONE)
+		return err_set(err, call->publish_err.code, "%s", call->publish_err.text);
+	return 0;
+}
+
+static void on_got(void *ctx, const char *record, size_t len, const struct err *err)
+{
+	struct call *call = ctx;
+
+	if (err)
+		call->result_err = *err;
+	str_reset(&call->record);
+	if (record)
+		str_add(&call->record, record, len);
+	call->is_answered = true;
+}
+
+/* 0 with the record of a finished task, or -1. */
+static int await_result(struct call *call, struct err *err)
+{
+	int64_t until_us = clock_mono_us() + (int64_t)(call->timeout_s * 1e6);
+	const bool never = false;
+
+	for (;;) {
+		double left_s = (double)(until_us - clock_mono_us()) / 1e6;
+
+		call->is_answered = false;
+		backend_get(call->client.backend, call->id, on_got, call);
+		if (left_s <= 0 || !client_wait(&call->client, &call->is_answered, left_s))
+			break;
+		if (call->result_err.code != ERR_NONE)
+			return err_set(err, ERR_IO, "%s", call->result_err.text);
+		if (call->record.len &&
+		    state_is_ready(result_state_of(call->record.data, call->record.len)))
+			return 0;
+		client_wait(&call->client, &never, POLL_MS / 1000.0);
+	}
+	return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s%s%s", call->id,
+		       call->timeout_s, call->client.backend_err.text[0] ? ": " : "",
+		       call->client.backend_err.text);
+}
+
+static void print_json(const json_t *value)
+{
+	auto_str out;
+
+	str_init(&out, STR_MAX_DEFAULT);
+	pyjson_dump(&out, value);
+	printf("%s\n", out.len ? out.data : "null");
+}
+
+/* "ValueError: x" and, where there is one, the traceback. */
+static void print_failure(const json_t *record)
+{
+	const json_t *result = json_object_get(record, "result"), *item;
+	const json_t *message = json_object_get(result, "exc_message");
+	const char *type = json_string_value(json_object_get(result, "exc_type"));
+	const char *traceback = json_string_value(json_object_get(record, "traceback"));
+	const char *status = json_string_value(json_object_get(record, "status"));
+	size_t i;
+
+	if (traceback)
+		fprintf(stderr, "%s%s", traceback,
+			traceback[0] && traceback[strlen(traceback) - 1] == '\n' ? "" : "\n");
+	fprintf(stderr, "smallage call: %s: %s", status ? status : "?", type ? type : "?");
+	json_array_foreach (message, i, item) {
+		auto_free char *text = json_is_string(item) ? mem_strdup(json_string_value(item))
+							    : json_dumps(item, JSON_ENCODE_ANY);
+
+		fprintf(stderr, "%s%s", i == 0 ? ": " : ", ", text ? text : "?");
+	}
+	if (json_is_string(message))
+		fprintf(stderr, ": %s", json_string_value(message));
+	fputc('\n', stderr);
+}
+
+static int show(const struct call *call)
+{
+	struct err err = {0};
+	json_t *record = pyjson_load(call->record.data, call->record.len, &err);
+	bool is_success = result_state_of(call->record.data, call->record.len) == TASK_SUCCESS;
+
+	if (!record)
+		return cmd_fail("call", &err, CALL_FAILED);
+	if (call->is_json)
+		print_json(record);
+	else if (is_success)
+		print_json(json_object_get(record, "result"));
+	else
+		print_failure(record);
+	json_decref(record);
+	return is_success ? CALL_SUCCEEDED : CALL_FAILED;
+}
+
+/* Sends, waits, prints; the exit code. */
+static int run(struct call *call)
+{
+	const char *backend = call->config->result_backend;
+	struct err err = {0};
+
+	if (send_task(call, &err) != 0)
+		return cmd_fail("call", &err, CALL_FAILED);
+	if (call->is_no_wait || !backend || strncasecmp(backend, "disabled", 8) == 0) {
+		printf("%s\n", call->id);
+		if (!call->is_no_wait)
+			fprintf(stderr, "smallage call: not waiting, result_backend is unset\n");
+		return CALL_SUCCEEDED;
+	}
+	if (client_connect_backend(&call->client, &err) != 0)
+		return cmd_fail("call", &err, CALL_FAILED);
+	if (await_result(call, &err) != 0)
+		return cmd_fail("call", &err,
+				err.code == ERR_TIMEOUT ? CALL_TIMED_OUT : CALL_FAILED);
+	return show(call);
+}
+
+int cmd_call(int argc, char **argv)
+{
+	struct call call = {.countdown_s = -1,
+			    .expires_s = -1,
+			    .timeout_s = -1,
+			    .eta_us = TIME_UNSET,
+			    .args = json_array(),
+			    .kwargs = json_object()};
+	const struct cli_use use = {.command = CONFIG_FOR_CALL,
+				    .own = cmd_call_options,
+				    .on_own = on_own,
+				    .ctx = &call};
+	struct err err = {0};
+	int rest = 0, code = CALL_FAILED;
+
+	str_init(&call.record, STR_MAX_DEFAULT);
+	call.config = config_load_for(&use, argc, argv, &rest, &err);
+	if (call.config && take_arguments(&call, argc - rest, argv + rest, &err) == 0) {
+		if (call.timeout_s < 0)
+			call.timeout_s = 60 + (call.countdown_s > 0 ? call.countdown_s : 0);
+		client_open(&call.client, call.config);
+		code = run(&call);
+		client_close(&call.client);
+	} else {
+		cmd_fail("call", &err, CALL_FAILED);
+	}
+	json_decref(call.args);
+	json_decref(call.kwargs);
+	str_clear(&call.record);
+	config_free(call.config);
+	return code;
+}

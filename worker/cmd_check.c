@@ -1,0 +1,254 @@
+/*
+ * `smallage check`: tries everything a worker with these settings would need, and says in a line
+ * each what was found. Takes no message and writes nothing.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/cmd.h"
+#include "worker/cmd_client.h"
+#include "worker/config/config.h"
+#include "worker/task/plugin.h"
+
+#define DUMP_MAX ((size_t)1 << 20)
+
+const struct cli_option cmd_check_options[] = {
+	{"all", 0, NULL, CLI_OWN, NULL, "Show the settings that have their default too.",
+	 CONFIG_FOR_CHECK},
+	{"timeout", 't', "SECONDS", CLI_OWN, NULL,
+	 "Wait this long for each server; 10 when not given.", CONFIG_FOR_CHECK},
+	{NULL, 0, NULL, CLI_OWN, NULL, NULL, 0},
+};
+
+struct check {
+	struct config *config;
+	struct registry *registry;
+	double timeout_s;
+	bool shows_all;
+	unsigned failed;
+};
+
+static int on_own(void *ctx, const struct cli_option *option, const char *value, struct err *err)
+{
+	struct check *check = ctx;
+	char *end;
+
+	if (option->letter != 't') {
+		check->shows_all = true;
+		return 0;
+	}
+	check->timeout_s = strtod(value, &end);
+	if (end == value || *end || !(check->timeout_s > 0 && check->timeout_s <= 3600))
+		return err_set(err, ERR_INVALID,
+			       "option --timeout: '%.60s' is no number of seconds", value);
+	return 0;
+}
+
+static void say(struct check *check, const char *what, const struct err *err, const char *found)
+{
+	if (err) {
+		check->failed++;
+		printf("%-10s FAILED %s\n", what, err->text);
+	} else {
+		printf("%-10s ok     %s\n", what, found);
+	}
+	fflush(stdout);
+}
+
+static void show_settings(struct check *check)
+{
+	auto_str dump;
+	auto_free char *found =
+		mem_printf("from %s", check->config->config_file ? check->config->config_file
+								 : "environment and options");
+	const char *line;
+
+	str_init(&dump, DUMP_MAX);
+	if (check->shows_all)
+		config_dump(check->config, &dump);
+	else
+		config_dump_given(check->config, &dump);
+	say(check, "settings", NULL, found);
+	for (line = dump.data; line && *line; line = strchr(line, '\n') + 1)
+		printf("           %.*s\n", (int)strcspn(line, "\n"), line);
+	for (char **notice = check->config->notices; *notice; notice++)
+		printf("           note: %s\n", *notice);
+}
+
+static int load_plugins(struct check *check, struct err *err)
+{
+	const char *const *modules = (const char *const *)check->config->task_modules;
+	auto_free char *shipped = plugin_default_dir();
+
+	if (plugin_load_path(check->registry, shipped, modules, err) < 0)
+		return -1;
+	for (char **path = check->config->imports; path && *path; path++)
+		if (plugin_load_path(check->registry, *path, modules, err) < 0)
+			return -1;
+	for (unsigned i = 0; i < registry_plugin_count(check->registry); i++)
+		config_declare(check->config, registry_plugin_at(check->registry, i)->settings);
+	return config_check_unknown(check->config, err);
+}
+
+static void show_tasks(struct check *check)
+{
+	struct err err = {0};
+	auto_free char *found = NULL;
+	int result = load_plugins(check, &err);
+
+	found = mem_printf("%u tasks of %u plug-ins", registry_count(check->registry),
+			   registry_plugin_count(check->registry));
+	/* The settings of plug-ins are known only now. */
+	show_settings(check);
+	say(check, "tasks", result == 0 ? NULL : &err, found);
+	for (unsigned i = 0; i < registry_count(check->registry); i++) {
+		const struct task_entry *task = registry_at(check->registry, i);
+		auto_str signature;
+
+		str_init(&signature, 4096);
+		params_format(&signature, task->params);
+		printf("           %s(%s)\n", task->name, signature.len ? signature.data : "");
+	}
+}
+
+static void add_names(struct str *out, char *const *names, char *const *without)
+{
+	for (; names && *names; names++) {
+		bool is_excluded = false;
+
+		for (char *const *x = without; x && *x; x++)
+			is_excluded |= strcmp(*x, *names) == 0;
+		if (!is_excluded)
+			str_addf(out, "%s%s", out->len ? ", " : "", *names);
+	}
+}
+
+static void show_queues(struct check *check)
+{
+	const struct config *config = check->config;
+	char *fallback[] = {config->task_default_queue, NULL};
+	struct err err = {0};
+	auto_str names;
+
+	str_init(&names, 65536);
+	add_names(&names,
+		  config->queues	? config->queues
+		  : config->task_queues ? config->task_queues
+					: fallback,
+		  config->exclude_queues);
+	if (names.len == 0)
+		err_set(&err, ERR_INVALID, "-X leaves no queue to consume");
+	say(check, "queues", names.len ? NULL : &err, names.data);
+}
+
+static void check_broker(struct check *check, struct client *client)
+{
+	struct err err = {0};
+	auto_free char *found = NULL;
+
+	if (client_connect_broker(client, check->timeout_s, &err) != 0) {
+		say(check, "broker", &err, NULL);
+		return;
+	}
+	found = mem_printf("connected to %s", client->host);
+	say(check, "broker", NULL, found);
+}
+
+static void check_backend(struct check *check, struct client *client)
+{
+	const char *url = check->config->result_backend;
+	struct backend_stats stats;
+	struct err err = {0};
+	auto_free char *found = NULL;
+
+	if (!url || strncmp(url, "disabled", 8) == 0) {
+		say(check, "results", NULL, "disabled (no result_backend)");
+		return;
+	}
+	if (client_connect_backend(client, &err) != 0 ||
+	    client_probe_backend(client, check->timeout_s, &err) != 0) {
+		say(check, "results", &err, NULL);
+		return;
+	}
+	backend_stats(client->backend, &stats);
+	found = mem_printf("can be read at %s", stats.host);
+	say(check, "results", NULL, found);
+}
+
+static void check_servers(struct check *check)
+{
+	struct client client;
+
+	client_open(&client, check->config);
+	check_broker(check, &client);
+	check_backend(check, &client);
+	client_close(&client);
+}
+
+static void check_folder(struct check *check, const char *folder)
+{
+	struct err err = {0};
+	DIR *dir = opendir(folder);
+
+	if (!dir)
+		err_errno(&err, "%s", folder);
+	else
+		closedir(dir);
+	say(check, "templates", dir ? NULL : &err, folder);
+}
+
+static void check_templates(struct check *check)
+{
+	auto_free char *shipped = plugin_share_dir("templates");
+
+	for (char **folder = check->config->template_dirs; folder && *folder; folder++)
+		check_folder(check, *folder);
+	check_folder(check, shipped);
+}
+
+static void check_plugins(struct check *check)
+{
+	for (unsigned i = 0; i < registry_plugin_count(check->registry); i++) {
+		const struct sm_plugin *plugin = registry_plugin_at(check->registry, i);
+		char text[400] = "";
+		struct err err = {0};
+		int result;
+
+		if (!plugin->check)
+			continue;
+		result = plugin->check(config_setting, text, sizeof(text));
+		if (result != 0)
+			err_set(&err, ERR_IO, "%s", text);
+		say(check, plugin->name, result == 0 ? NULL : &err, text);
+	}
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct check check = {.timeout_s = 10};
+	const struct cli_use use = {.command = CONFIG_FOR_CHECK,
+				    .own = cmd_check_options,
+				    .on_own = on_own,
+				    .ctx = &check};
+	struct err err = {0};
+
+	check.config = config_load_for(&use, argc, argv, NULL, &err);
+	if (!check.config) {
+		say(&check, "settings", &err, NULL);
+		return 1;
+	}
+	check.registry = registry_new();
+	show_tasks(&check);
+	show_queues(&check);
+	check_servers(&check);
+	check_templates(&check);
+	check_plugins(&check);
+	registry_free(check.registry);
+	config_free(check.config);
+	if (check.failed)
+		printf("%u of these failed\n", check.failed);
+	return check.failed ? 1 : 0;
+}

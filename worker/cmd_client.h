@@ -1,0 +1,46 @@
+/*
+ * What `smallage call` and `smallage check` share: a loop with one broker that only publishes and
+ * one result store, each step with a deadline.
+ *
+ *     client_open(&c, config);
+ *     client_connect_broker(&c, 10, &err) ... client_connect_backend(&c, &err) ...
+ *     client_wait(&c, &flag, seconds);
+ *     client_close(&c);
+ */
+#ifndef WORKER_CMD_CLIENT_H
+#define WORKER_CMD_CLIENT_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "backend/backend.h"
+#include "transport/broker.h"
+#include "worker/config/config.h"
+
+struct client {
+	uv_loop_t loop;
+	uv_timer_t timer;
+	const struct config *config;
+	struct broker *broker;
+	struct backend *backend;
+	char host[256];	       /* of the broker, once it is up */
+	struct err broker_err; /* why the last attempt failed */
+	struct err backend_err;
+	bool is_broker_settled, is_broker_up, is_broker_closed;
+	bool is_backend_failed, is_backend_closed;
+	bool is_time_over;
+	bool is_probed;
+	struct err probe_err;
+};
+
+void client_open(struct client *c, const struct config *config);
+/* Connects and consumes nothing. */
+int client_connect_broker(struct client *c, double timeout_s, struct err *err);
+int client_connect_backend(struct client *c, struct err *err);
+/* Reads the record of a task id that does not exist: the store can be reached and read. */
+int client_probe_backend(struct client *c, double timeout_s, struct err *err);
+/* Runs the loop until *flag is true; false when the time was over before. */
+bool client_wait(struct client *c, const bool *flag, double seconds);
+void client_close(struct client *c);
+
+#endif
