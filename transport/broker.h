@@ -104,6 +104,7 @@ struct broker_stats {
 	bool is_blocked; /* broker alarm (connection.blocked) */
 	unsigned session;
 	uint64_t delivered, acked, rejected, published, reconnects;
+	uint64_t late_acks; /* for connections that were gone */
 	size_t publishes_waiting;
 	char host[256]; /* without secrets */
 };

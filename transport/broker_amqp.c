@@ -1,0 +1,267 @@
+#include "transport/broker_amqp.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static struct amqp_broker *amqp_of(struct broker *b)
+{
+	return (struct amqp_broker *)b; /* base is its first member */
+}
+
+void amqp_broker_notice(struct amqp_broker *b, bool is_error, const char *fmt, ...)
+{
+	char text[800];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	b->base.events->on_notice(b->base.ctx, is_error, text);
+}
+
+/* Opening */
+
+static int url_complete(struct url *url, struct err *err)
+{
+	if (strcmp(url->scheme, "amqps") == 0)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "amqps:// (TLS) is not spoken by this version: use amqp://, if need "
+			       "be through a TLS tunnel such as stunnel");
+	if (strcmp(url->scheme, "amqp") != 0 && strcmp(url->scheme, "pyamqp") != 0)
+		return err_set(err, ERR_INVALID,
+			       "all URLs of a fail-over list must be amqp://, but one is %.20s://",
+			       url->scheme);
+	free(url->scheme);
+	url->scheme = mem_strdup("amqp");
+	if (!url->host)
+		url->host = mem_strdup("localhost");
+	if (!url->port)
+		url->port = 5672;
+	if (!url->user)
+		url->user = mem_strdup("guest");
+	if (!url->password)
+		url->password = mem_strdup("guest");
+	if (!*url->path) {
+		free(url->path);
+		url->path = mem_strdup("/");
+	}
+	if (strlen(url->path) > 255)
+		return err_set(err, ERR_LIMIT, "virtual host of more than 255 bytes");
+	return 0;
+}
+
+static int urls_load(struct amqp_broker *b, const char *list, struct err *err)
+{
+	char *item;
+
+	while ((item = url_list_item(list, b->url_count)) != NULL) {
+		auto_free char *text = item;
+		b->urls = mem_realloc(b->urls, (b->url_count + 1) * sizeof(b->urls[0]));
+		struct url *url = &b->urls[b->url_count];
+		if (url_parse(url, text, err) != 0)
+			return -1;
+		b->url_count++;
+		if (url_complete(url, err) != 0)
+			return -1;
+	}
+	return b->url_count ? 0 : err_set(err, ERR_INVALID, "no broker URL");
+}
+
+/* The query of the first URL overrides settings, as in kombu. */
+static int query_number(const struct url *url, const char *name, double *ret, struct err *err)
+{
+	auto_free char *text = url_query(url, name);
+	char *end;
+
+	if (!text)
+		return 0;
+	*ret = strtod(text, &end);
+	if (*end || !(*ret >= 0 && *ret <= 86400))
+		return err_set(err, ERR_INVALID,
+			       "%s=%.40s in the broker URL is no number of seconds", name, text);
+	return 0;
+}
+
+static void broker_free(struct amqp_broker *b)
+{
+	for (unsigned i = 0; i < b->url_count; i++)
+		url_clear(&b->urls[i]);
+	free(b->urls);
+	free(b->product_version);
+	free(b->node_name);
+	free(b);
+}
+
+static struct broker *amqp_open(const struct broker_options *options, struct err *err)
+{
+	struct amqp_broker *b = mem_calloc(1, sizeof(*b));
+
+	b->heartbeat_s = options->heartbeat_s;
+	b->connect_timeout_s = options->connect_timeout_s;
+	if (urls_load(b, options->url, err) != 0 ||
+	    query_number(&b->urls[0], "heartbeat", &b->heartbeat_s, err) != 0 ||
+	    query_number(&b->urls[0], "connect_timeout", &b->connect_timeout_s, err) != 0) {
+		broker_free(b);
+		return NULL;
+	}
+	b->base = (struct broker){
+		.driver = &broker_amqp_driver,
+		.events = options->events,
+		.ctx = options->ctx,
+	};
+	b->loop = options->loop;
+	b->max_message_bytes = options->max_message_bytes;
+	b->max_publish_bytes = options->max_publish_bytes;
+	b->is_retry_on_startup = options->retry_on_startup;
+	b->product_version = mem_strdup(options->product_version ? options->product_version : "");
+	b->node_name = mem_strdup(options->node_name ? options->node_name : "smallage");
+	amqp_consumer_init(&b->consumer, b, options->max_retries);
+	amqp_publisher_init(&b->publisher, b);
+	uv_timer_init(b->loop, &b->close_timer);
+	b->close_timer.data = b;
+	return &b->base;
+}
+
+/* The interface */
+
+static int amqp_consume(struct broker *base, const struct queue_def *queue, struct err *err)
+{
+	return amqp_consumer_add(&amqp_of(base)->consumer, queue, err);
+}
+
+static void amqp_cancel(struct broker *base, const char *queue)
+{
+	amqp_consumer_cancel(&amqp_of(base)->consumer, queue);
+}
+
+static void amqp_start(struct broker *base)
+{
+	struct amqp_broker *b = amqp_of(base);
+
+	b->is_started = true;
+	link_start(&b->consumer.link);
+	amqp_publisher_start(&b->publisher);
+}
+
+static void amqp_qos(struct broker *base, unsigned count)
+{
+	amqp_consumer_qos(&amqp_of(base)->consumer, count);
+}
+
+static void amqp_ack(struct broker *base, unsigned session, uint64_t tag)
+{
+	amqp_consumer_settle(&amqp_of(base)->consumer, session, tag, SETTLE_ACK);
+}
+
+static void amqp_reject(struct broker *base, unsigned session, uint64_t tag, bool requeue)
+{
+	amqp_consumer_settle(&amqp_of(base)->consumer, session, tag,
+			     requeue ? SETTLE_REQUEUE : SETTLE_REJECT);
+}
+
+static void amqp_pause(struct broker *base)
+{
+	amqp_consumer_pause(&amqp_of(base)->consumer);
+}
+
+static int amqp_publish(struct broker *base, const struct publication *p, broker_published_fn *done,
+			void *ctx, struct err *err)
+{
+	return amqp_publisher_add(&amqp_of(base)->publisher, p, done, ctx, err);
+}
+
+/* Closing */
+
+static void timer_closed(uv_handle_t *handle)
+{
+	struct amqp_broker *b = handle->data;
+
+	if (--b->timers_open > 0)
+		return;
+	b->base.events->on_closed(b->base.ctx);
+	broker_free(b);
+}
+
+static void timer_close(struct amqp_broker *b, uv_timer_t *timer)
+{
+	timer->data = b;
+	b->timers_open++;
+	uv_close((uv_handle_t *)timer, timer_closed);
+}
+
+static void close_finished(uv_timer_t *timer)
+{
+	struct amqp_broker *b = timer->data;
+
+	amqp_consumer_clear(&b->consumer);
+	amqp_publisher_clear(&b->publisher);
+	timer_close(b, &b->consumer.link.timer);
+	timer_close(b, &b->consumer.retry_timer);
+	timer_close(b, &b->publisher.link.timer);
+	timer_close(b, &b->close_timer);
+}
+
+void amqp_broker_part_closed(struct amqp_broker *b)
+{
+	if (--b->parts_open == 0)
+		uv_timer_start(&b->close_timer, close_finished, 0, 0);
+}
+
+static void amqp_close(struct broker *base, double deadline_s)
+{
+	struct amqp_broker *b = amqp_of(base);
+
+	if (b->is_closing)
+		return;
+	b->is_closing = true;
+	b->parts_open = 2;
+	uv_timer_start(&b->close_timer, close_finished,
+		       deadline_s > 0 ? (uint64_t)(deadline_s * 1000) : 0, 0);
+	amqp_consumer_pause(&b->consumer);
+	amqp_consumer_close(&b->consumer);
+	amqp_publisher_close(&b->publisher);
+}
+
+static void amqp_stats(const struct broker *base, struct broker_stats *ret_stats)
+{
+	const struct amqp_broker *b = (const struct amqp_broker *)base;
+	auto_str host;
+
+	*ret_stats = (struct broker_stats){
+		.is_up = b->consumer.is_up,
+		.is_blocked = b->publisher.is_blocked,
+		.session = b->session,
+		.delivered = b->delivered,
+		.acked = b->acked,
+		.rejected = b->rejected,
+		.published = b->published,
+		.reconnects = b->reconnects,
+		.late_acks = b->late_acks,
+		.publishes_waiting = b->publisher.count,
+	};
+	str_init(&host, sizeof(ret_stats->host) - 1);
+	url_format_redacted(&host, &b->urls[b->consumer.link.url_index]);
+	if (host.data)
+		memcpy(ret_stats->host, host.data, host.len + 1);
+}
+
+static const char *const schemes[] = {"amqp", "pyamqp", "amqps", NULL};
+
+const struct broker_driver broker_amqp_driver = {
+	.schemes = schemes,
+	.open = amqp_open,
+	.consume = amqp_consume,
+	.cancel = amqp_cancel,
+	.start = amqp_start,
+	.qos = amqp_qos,
+	.ack = amqp_ack,
+	.reject = amqp_reject,
+	.pause = amqp_pause,
+	.close = amqp_close,
+	.publish = amqp_publish,
+	.stats = amqp_stats,
+};

@@ -1,0 +1,181 @@
+/*
+ * The parts of the amqp driver and what they know of each other. Internal to
+ * transport/broker_amqp*.
+ *
+ *     amqp_link       one of the two connections: fail-over list, back-off, opening it again
+ *     amqp_consumer   the link that consumes and acks
+ *     amqp_publisher  the link that publishes with confirms; a broker under alarm stops reading a
+ *                     connection that publishes, and acks must not stop with it
+ *     topology        a queue's definition as the methods that declare it
+ */
+#ifndef TRANSPORT_BROKER_AMQP_H
+#define TRANSPORT_BROKER_AMQP_H
+
+#include <jansson.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "transport/backoff.h"
+#include "transport/broker.h"
+#include "transport/broker_amqp_ack.h"
+#include "transport/broker_amqp_conn.h"
+#include "transport/broker_amqp_link.h"
+#include "transport/broker_amqp_topology.h"
+
+/* Bytes handed to the stream before waiting for the kernel to take them. */
+#define AMQP_OUTPUT_TARGET ((size_t)1 << 20)
+#define AMQP_OUTPUT_MAX	   ((size_t)16 << 20)
+
+/* Channel numbers. */
+#define AMQP_CHANNEL_WORK  1 /* deliveries and acks, or publishes and confirms */
+#define AMQP_CHANNEL_SETUP 2 /* declarations, whose errors close their channel */
+
+struct amqp_broker;
+struct amqp_publish;
+struct amqp_declare;
+
+/* broker_amqp_consume.c */
+enum amqp_setup { SETUP_WANTED, SETUP_DECLARING, SETUP_CONSUMING, SETUP_ACTIVE, SETUP_FAILED };
+
+struct amqp_consumed {
+	struct list_node node;
+	struct topology *topology;
+	enum amqp_setup setup;
+	struct backoff backoff;
+	uint64_t retry_at_ms;	  /* when SETUP_FAILED */
+	uint64_t active_since_ms; /* when SETUP_ACTIVE */
+	bool is_cancelled;	  /* by the caller, while it was being set up */
+	char tag[24];
+};
+
+struct amqp_consumer {
+	struct amqp_broker *broker;
+	struct amqp_link link;
+	int max_retries;
+	struct list_node queues; /* of struct amqp_consumed, in the order they were asked for */
+	struct amqp_consumed *current; /* being set up */
+	amqp_method_number_t awaited;  /* last answer to the declaration of `current` */
+	unsigned next_tag;
+	uv_timer_t retry_timer; /* of queues that could not be declared */
+	bool is_setup_open;	/* channel 2 */
+	bool is_up, is_paused, is_closing;
+	unsigned qos;
+	bool is_qos_dirty;
+	struct amqp_ack_window acks;
+	/* the message that is arriving */
+	struct message message;
+	uint64_t tag;
+	uint64_t body_left;
+	bool is_arriving; /* between deliver and its last byte */
+	bool has_header;
+	bool is_skipped; /* too large or not to be decoded; already refused */
+};
+
+void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_retries);
+int amqp_consumer_add(struct amqp_consumer *c, const struct queue_def *def, struct err *err);
+void amqp_consumer_cancel(struct amqp_consumer *c, const char *name);
+void amqp_consumer_qos(struct amqp_consumer *c, unsigned count);
+void amqp_consumer_settle(struct amqp_consumer *c, unsigned session, uint64_t tag,
+			  enum amqp_settle how);
+void amqp_consumer_pause(struct amqp_consumer *c);
+/* Acks what is acked, then says goodbye; amqp_broker_part_closed follows. */
+void amqp_consumer_close(struct amqp_consumer *c);
+void amqp_consumer_clear(struct amqp_consumer *c);
+/* For the other parts of the consumer: */
+void amqp_consumer_send_qos(struct amqp_consumer *c);
+void amqp_consumer_up(struct amqp_consumer *c);
+void amqp_consumer_lost(struct amqp_consumer *c, const struct err *why);
+
+/* broker_amqp_setup.c: from an open connection to active consumers */
+void setup_begin(struct amqp_consumer *c);
+void setup_continue(struct amqp_consumer *c);
+/* Methods of channel 2, and consume-ok, cancel and close of channel 1. */
+void setup_method(struct amqp_consumer *c, unsigned channel, const amqp_method_t *method);
+void setup_reset(struct amqp_consumer *c); /* the connection is gone */
+void setup_cancel_all(struct amqp_consumer *c);
+/* Consumes it no more; freed here or when the answer to its set-up is there. */
+void setup_forget(struct amqp_consumer *c, struct amqp_consumed *q);
+void setup_retry(uv_timer_t *timer);
+
+/* broker_amqp_deliver.c: from frames to on_delivery */
+void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver);
+void deliver_header(struct amqp_consumer *c, struct span payload);
+void deliver_body(struct amqp_consumer *c, struct span data);
+void deliver_reset(struct amqp_consumer *c);
+
+/* broker_amqp_publish.c */
+struct amqp_publisher {
+	struct amqp_broker *broker;
+	struct amqp_link link;
+	struct list_node waiting;     /* not sent, or to be sent again */
+	struct list_node sent;	      /* in the order of their confirm numbers */
+	struct amqp_publish *sending; /* the last of `sent` while its body is not all out */
+	size_t sending_offset;
+	size_t count, bytes; /* of both lists */
+	uint64_t next_seq;
+	/* After the broker closed the channel because of some publish, this many are sent one at a
+	 * time, so that the guilty one is found. */
+	size_t suspects;
+	bool is_started, is_ready, is_blocked, is_closing;
+	/* queues that publications want declared, see broker_amqp_declare.c */
+	struct map *declares; /* by queue name: struct amqp_declare */
+	struct amqp_declare *declaring;
+	amqp_method_number_t awaited;
+	bool is_setup_open;
+};
+
+void amqp_publisher_init(struct amqp_publisher *p, struct amqp_broker *b);
+int amqp_publisher_add(struct amqp_publisher *p, const struct publication *publication,
+		       broker_published_fn *done, void *ctx, struct err *err);
+/* Waits for the confirms, then says goodbye; amqp_broker_part_closed follows. */
+void amqp_publisher_close(struct amqp_publisher *p);
+/* Gives up: every waiting publish is answered with an error. */
+void amqp_publisher_clear(struct amqp_publisher *p);
+
+void amqp_publisher_start(struct amqp_publisher *p); /* connects when something waits */
+/* For the other parts of the publisher: */
+/* Answers those that wait for this declaration with an error. */
+void amqp_publisher_refuse(struct amqp_publisher *p, const struct amqp_declare *d,
+			   const struct err *why);
+
+/* broker_amqp_declare.c: what publications want declared first, once per connection */
+enum amqp_declare_state { DECLARE_NEEDED, DECLARE_RUNNING, DECLARE_DONE };
+
+struct amqp_declare {
+	struct topology *topology;
+	enum amqp_declare_state state;
+};
+
+/* The one of that name; made when there is none. NULL with `err` for a bad definition. */
+struct amqp_declare *declare_get(struct amqp_publisher *p, const struct queue_def *def,
+				 struct err *err);
+/* Begins with the first that is needed, unless one is running. */
+void declare_continue(struct amqp_publisher *p);
+void declare_method(struct amqp_publisher *p, const amqp_method_t *method); /* of channel 2 */
+void declare_reset(struct amqp_publisher *p); /* the connection is gone */
+void declare_clear(struct amqp_publisher *p);
+
+/* broker_amqp.c */
+struct amqp_broker {
+	struct broker base;
+	uv_loop_t *loop;
+	struct url *urls; /* with defaults filled in */
+	unsigned url_count;
+	double heartbeat_s, connect_timeout_s;
+	size_t max_message_bytes, max_publish_bytes;
+	bool is_retry_on_startup, is_started, is_closing;
+	char *product_version, *node_name;
+	struct amqp_consumer consumer;
+	struct amqp_publisher publisher;
+	unsigned parts_open;  /* consumer and publisher, while closing */
+	unsigned timers_open; /* the memory goes with the last */
+	uv_timer_t close_timer;
+	unsigned session;
+	uint64_t delivered, acked, rejected, published, reconnects, late_acks;
+};
+
+void amqp_broker_notice(struct amqp_broker *b, bool is_error, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void amqp_broker_part_closed(struct amqp_broker *b);
+
+#endif

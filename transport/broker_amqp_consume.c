@@ -1,0 +1,263 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "transport/broker_amqp.h"
+
+enum { QOS_MAX = 65535 };
+
+static struct amqp_consumed *queue_find(const struct amqp_consumer *c, const char *name)
+{
+	struct list_node *pos;
+
+	list_foreach (pos, &c->queues) {
+		struct amqp_consumed *q = list_entry(pos, struct amqp_consumed, node);
+		if (strcmp(q->topology->name, name) == 0)
+			return q;
+	}
+	return NULL;
+}
+
+int amqp_consumer_add(struct amqp_consumer *c, const struct queue_def *def, struct err *err)
+{
+	struct topology *topology = topology_new(def, err);
+
+	if (!topology)
+		return -1;
+	struct amqp_consumed *q = queue_find(c, def->name);
+	if (q) {
+		q->is_cancelled = false;
+		topology_free(topology);
+		return 0;
+	}
+	q = mem_calloc(1, sizeof(*q));
+	q->topology = topology;
+	backoff_init(&q->backoff, 1, -1);
+	list_append(&c->queues, &q->node);
+	setup_continue(c);
+	return 0;
+}
+
+void amqp_consumer_cancel(struct amqp_consumer *c, const char *name)
+{
+	struct amqp_consumed *q = queue_find(c, name);
+
+	if (q)
+		setup_forget(c, q);
+}
+
+/* RabbitMQ 3.3 to 3.x counts for the whole channel, which is the only way to change the count of
+ * consumers that run; 4.0 and quorum queues know it per consumer only (contract: tasks.md 3.2). */
+static bool qos_is_global(const struct amqp_consumer *c)
+{
+	unsigned version = amqp_conn_rabbitmq_version(c->link.conn);
+	struct list_node *pos;
+
+	if (version < 303 || version >= 400)
+		return false;
+	list_foreach (pos, &c->queues) {
+		if (topology_is_quorum(list_entry(pos, struct amqp_consumed, node)->topology))
+			return false;
+	}
+	return true;
+}
+
+void amqp_consumer_send_qos(struct amqp_consumer *c)
+{
+	amqp_basic_qos_t qos = {
+		.prefetch_count = c->qos > QOS_MAX ? 0 : (uint16_t)c->qos,
+		.global = qos_is_global(c),
+	};
+
+	c->is_qos_dirty = false;
+	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_QOS_METHOD, &qos);
+}
+
+void amqp_consumer_qos(struct amqp_consumer *c, unsigned count)
+{
+	if (c->qos == count)
+		return;
+	c->qos = count;
+	if (!c->link.up_since_ms)
+		return; /* will be sent first thing on the next connection */
+	c->is_qos_dirty = true;
+	amqp_conn_wake(c->link.conn);
+}
+
+void amqp_consumer_settle(struct amqp_consumer *c, unsigned session, uint64_t tag,
+			  enum amqp_settle how)
+{
+	struct amqp_broker *b = c->broker;
+
+	if (session != b->session || !c->link.up_since_ms ||
+	    !ack_window_settle(&c->acks, tag, how)) {
+		b->late_acks++;
+		return;
+	}
+	if (how == SETTLE_ACK)
+		b->acked++;
+	else
+		b->rejected++;
+	amqp_conn_wake(c->link.conn);
+}
+
+static void settle_send(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple)
+{
+	struct amqp_consumer *c = ctx;
+	amqp_basic_ack_t ack = {.delivery_tag = tag, .multiple = multiple};
+	amqp_basic_reject_t reject = {.delivery_tag = tag, .requeue = how == SETTLE_REQUEUE};
+
+	if (how == SETTLE_ACK)
+		amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_ACK_METHOD, &ack);
+	else
+		amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_REJECT_METHOD, &reject);
+}
+
+static void consumer_flush(void *ctx)
+{
+	struct amqp_consumer *c = ctx;
+
+	/* While the broker does not read, acks stay in the window; it tells when there is room. */
+	if (!c->link.up_since_ms || amqp_conn_pending(c->link.conn) > AMQP_OUTPUT_TARGET)
+		return;
+	ack_window_flush(&c->acks, settle_send, c);
+	if (c->is_qos_dirty)
+		amqp_consumer_send_qos(c);
+}
+
+static void consumer_opened(void *ctx)
+{
+	struct amqp_consumer *c = ctx;
+	struct amqp_broker *b = c->broker;
+
+	c->link.backoff.max_rounds = c->max_retries;
+	link_opened(&c->link);
+	b->session++;
+	if (b->session > 1)
+		b->reconnects++;
+	setup_begin(c);
+}
+
+static void consumer_method(void *ctx, unsigned channel, const amqp_method_t *method)
+{
+	struct amqp_consumer *c = ctx;
+
+	if (method->id == AMQP_BASIC_DELIVER_METHOD)
+		deliver_begin(c, method->decoded);
+	else
+		setup_method(c, channel, method);
+}
+
+static void consumer_header(void *ctx, unsigned channel, struct span payload)
+{
+	(void)channel;
+	deliver_header(ctx, payload);
+}
+
+static void consumer_body(void *ctx, unsigned channel, struct span data)
+{
+	(void)channel;
+	deliver_body(ctx, data);
+}
+
+static void consumer_blocked(void *ctx, const char *reason)
+{
+	(void)ctx; /* does not publish, so the broker goes on reading it */
+	(void)reason;
+}
+
+void amqp_consumer_up(struct amqp_consumer *c)
+{
+	struct amqp_broker *b = c->broker;
+	auto_str host;
+
+	c->is_up = true;
+	str_init(&host, 1024);
+	url_format_redacted(&host, &b->urls[c->link.url_index]);
+	b->base.events->on_up(b->base.ctx, host.data);
+}
+
+/* `why` NULL: closed as asked for. */
+void amqp_consumer_lost(struct amqp_consumer *c, const struct err *why)
+{
+	c->is_up = false;
+	deliver_reset(c);
+	ack_window_clear(&c->acks);
+	setup_reset(c);
+	if (!c->is_closing) {
+		link_lost(&c->link, why);
+		return;
+	}
+	link_drop(&c->link);
+	amqp_broker_part_closed(c->broker);
+}
+
+static void consumer_down(void *ctx, const struct err *why)
+{
+	amqp_consumer_lost(ctx, why);
+}
+
+static void consumer_retry(void *owner, const struct err *why, double retry_in_s)
+{
+	struct amqp_consumer *c = owner;
+	struct amqp_broker *b = c->broker;
+
+	b->base.events->on_down(b->base.ctx, why, retry_in_s, (int)c->link.backoff.rounds,
+				c->link.backoff.max_rounds);
+}
+
+void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_retries)
+{
+	static const struct amqp_conn_events events = {
+		.on_open = consumer_opened,
+		.on_method = consumer_method,
+		.on_header = consumer_header,
+		.on_body = consumer_body,
+		.on_blocked = consumer_blocked,
+		.on_flush = consumer_flush,
+		.on_down = consumer_down,
+	};
+
+	c->broker = b;
+	c->max_retries = max_retries;
+	list_init(&c->queues);
+	ack_window_init(&c->acks);
+	uv_timer_init(b->loop, &c->retry_timer);
+	c->retry_timer.data = c;
+	c->link.events = &events;
+	c->link.on_retry = consumer_retry;
+	c->link.owner = c;
+	c->link.role = "consumer";
+	link_init(&c->link, b, b->is_retry_on_startup ? max_retries : 0);
+}
+
+void amqp_consumer_pause(struct amqp_consumer *c)
+{
+	if (c->is_paused)
+		return;
+	c->is_paused = true;
+	if (c->link.up_since_ms)
+		setup_cancel_all(c);
+}
+
+void amqp_consumer_close(struct amqp_consumer *c)
+{
+	c->is_closing = true;
+	consumer_flush(c);
+	if (!link_stop(&c->link))
+		amqp_broker_part_closed(c->broker);
+}
+
+void amqp_consumer_clear(struct amqp_consumer *c)
+{
+	deliver_reset(c);
+	link_drop(&c->link);
+	setup_reset(c);
+	ack_window_clear(&c->acks);
+	while (!list_is_empty(&c->queues)) {
+		struct list_node *node = list_pop(&c->queues);
+		struct amqp_consumed *q = list_entry(node, struct amqp_consumed, node);
+		topology_free(q->topology);
+		free(q);
+	}
+}

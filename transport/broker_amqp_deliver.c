@@ -1,0 +1,131 @@
+/* From the frames of a delivery to on_delivery: put together, bounded, refused when it cannot be
+ * read, so that no message whatever its content costs the connection. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "transport/amqp_field.h"
+#include "transport/broker_amqp.h"
+
+static char *bytes_text(amqp_bytes_t bytes)
+{
+	return mem_dup(bytes.bytes, bytes.len);
+}
+
+void deliver_reset(struct amqp_consumer *c)
+{
+	if (!c->is_arriving)
+		return;
+	message_clear(&c->message);
+	c->is_arriving = false;
+}
+
+void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver)
+{
+	deliver_reset(c);
+	message_init(&c->message);
+	c->is_arriving = true;
+	c->has_header = c->is_skipped = false;
+	c->tag = deliver->delivery_tag;
+	c->message.is_redelivered = deliver->redelivered;
+	c->message.exchange = bytes_text(deliver->exchange);
+	c->message.routing_key = bytes_text(deliver->routing_key);
+	ack_window_add(&c->acks, c->tag);
+}
+
+static void deliver_refuse(struct amqp_consumer *c, const char *why)
+{
+	c->is_skipped = true;
+	amqp_consumer_settle(c, c->broker->session, c->tag, SETTLE_REJECT);
+	amqp_broker_notice(c->broker, true, "message %llu with routing key '%.100s' rejected: %s",
+			   (unsigned long long)c->tag, c->message.routing_key, why);
+}
+
+/* All bytes are there. */
+static void deliver_finish(struct amqp_consumer *c)
+{
+	struct amqp_broker *b = c->broker;
+
+	if (!c->is_skipped && c->is_paused) {
+		/* It was on its way when we cancelled; another worker shall have it. */
+		amqp_consumer_settle(c, b->session, c->tag, SETTLE_REQUEUE);
+	} else if (!c->is_skipped) {
+		c->message.body[c->message.body_len] = '\0';
+		b->delivered++;
+		b->base.events->on_delivery(b->base.ctx, &c->message, b->session, c->tag);
+	}
+	deliver_reset(c);
+}
+
+static void text_take(char **to, const amqp_basic_properties_t *p, amqp_flags_t flag,
+		      amqp_bytes_t bytes)
+{
+	if (p->_flags & flag)
+		*to = bytes_text(bytes);
+}
+
+static void properties_take(struct message *m, const amqp_basic_properties_t *p)
+{
+	text_take(&m->content_type, p, AMQP_BASIC_CONTENT_TYPE_FLAG, p->content_type);
+	text_take(&m->content_encoding, p, AMQP_BASIC_CONTENT_ENCODING_FLAG, p->content_encoding);
+	text_take(&m->correlation_id, p, AMQP_BASIC_CORRELATION_ID_FLAG, p->correlation_id);
+	text_take(&m->reply_to, p, AMQP_BASIC_REPLY_TO_FLAG, p->reply_to);
+	text_take(&m->expiration, p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration);
+	if (p->_flags & AMQP_BASIC_PRIORITY_FLAG)
+		m->priority = p->priority;
+	if (p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG)
+		m->delivery_mode = p->delivery_mode;
+	if (p->_flags & AMQP_BASIC_HEADERS_FLAG) {
+		json_decref(m->headers);
+		m->headers = amqp_field_to_json(&p->headers);
+	}
+}
+
+static uint64_t read_u64(const char *data)
+{
+	uint64_t value = 0;
+
+	for (int i = 0; i < 8; i++)
+		value = value << 8 | (unsigned char)data[i];
+	return value;
+}
+
+void deliver_header(struct amqp_consumer *c, struct span payload)
+{
+	struct err err = {0};
+	size_t max = c->broker->max_message_bytes;
+
+	if (!c->is_arriving || c->has_header || payload.len < 14)
+		return;
+	c->has_header = true;
+	c->body_left = read_u64(payload.data + 4);
+	const amqp_basic_properties_t *p = amqp_conn_properties(c->link.conn, payload, &err);
+	if (!p) {
+		err_prefix(&err, "its headers cannot be read: ");
+	} else if (c->body_left > max) {
+		err_set(&err, ERR_LIMIT, "its body of %llu bytes is above the limit of %zu",
+			(unsigned long long)c->body_left, max);
+	} else {
+		properties_take(&c->message, p);
+		c->message.body = mem_alloc((size_t)c->body_left + 1);
+	}
+	if (err.code != ERR_NONE)
+		deliver_refuse(c, err.text);
+	if (c->body_left == 0)
+		deliver_finish(c);
+}
+
+void deliver_body(struct amqp_consumer *c, struct span data)
+{
+	if (!c->is_arriving || !c->has_header)
+		return;
+	if (data.len > c->body_left)
+		data.len = (size_t)c->body_left;
+	if (!c->is_skipped) {
+		memcpy(c->message.body + c->message.body_len, data.data, data.len);
+		c->message.body_len += data.len;
+	}
+	c->body_left -= data.len;
+	if (c->body_left == 0)
+		deliver_finish(c);
+}

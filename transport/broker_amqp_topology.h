@@ -1,0 +1,28 @@
+/* A queue with its exchange and binding as the methods that declare it. Internal to the amqp
+ * driver. */
+#ifndef TRANSPORT_BROKER_AMQP_TOPOLOGY_H
+#define TRANSPORT_BROKER_AMQP_TOPOLOGY_H
+
+#include <jansson.h>
+
+#include "transport/broker.h"
+#include "transport/broker_amqp_conn.h"
+
+struct topology {
+	char *name, *exchange, *exchange_type, *routing_key;
+	json_t *arguments; /* NULL = none */
+};
+
+/* Copies and checks the definition. */
+struct topology *topology_new(const struct queue_def *def, struct err *err);
+void topology_free(struct topology *q); /* NULL is allowed */
+bool topology_is_quorum(const struct topology *q);
+/* Sends exchange.declare, queue.declare, queue.bind. *ret_last is the method that answers the last
+ * of them. */
+int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel,
+		     amqp_method_number_t *ret_last);
+amqp_bytes_t amqp_text(const char *text); /* borrowed; NULL = "" */
+/* "406 PRECONDITION_FAILED - ..." of a channel.close. */
+void amqp_channel_error(const amqp_channel_close_t *close, struct err *err);
+
+#endif
