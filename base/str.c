@@ -44,7 +44,8 @@ char *str_reserve(struct str *s, size_t len)
 void str_commit(struct str *s, size_t len)
 {
 	s->len += len;
-	s->data[s->len] = '\0';
+	if (s->data) /* NULL when nothing was ever reserved and `len` is 0 */
+		s->data[s->len] = '\0';
 }
 
 int str_add(struct str *s, const void *data, size_t len)
