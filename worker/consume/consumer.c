@@ -258,7 +258,7 @@ int consumer_start(struct consumer *c, struct err *err)
 {
 	c->finish.broker = c->broker;
 	c->finish.acks.broker = c->broker;
-	if (topology_declare(c, err) < 0)
+	if (queues_declare(c, err) < 0)
 		return -1;
 	broker_qos(c->broker, c->qos_base);
 	broker_start(c->broker);

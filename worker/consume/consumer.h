@@ -62,8 +62,8 @@ void deliver_message(struct consumer *c, struct message *message, unsigned sessi
 void pump_run(struct consumer *c);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);
-/* consume/topology.c: the queues of this worker, as Celery declares them; fails for unknown ones.
+/* consume/queues.c: the queues of this worker, as Celery declares them; fails for unknown ones.
  */
-int topology_declare(struct consumer *c, struct err *err);
+int queues_declare(struct consumer *c, struct err *err);
 
 #endif

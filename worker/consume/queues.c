@@ -67,7 +67,7 @@ static int check_known(const struct config *config, char *const *names, struct e
 	return 0;
 }
 
-int topology_declare(struct consumer *c, struct err *err)
+int queues_declare(struct consumer *c, struct err *err)
 {
 	const struct config *config = c->config;
 	char *fallback[] = {config->task_default_queue, NULL};
