@@ -80,7 +80,8 @@ $(SHARE): $(shell find template/default -type f 2>/dev/null)
 	@if [ -d template/default ]; then cp -r template/default/. $@/; fi
 	@touch $@
 
-# Unit tests: every START_TEST of tests/unit/**/test_*.c is a test; the main is generated.
+# Unit tests: every START_TEST of tests/unit/**/test_*.c is a test; the main is generated. A folder's
+# `libs` file names what its tests link besides (pkg-config names).
 UNIT_SRC := $(shell find tests/unit -name 'test_*.c' 2>/dev/null)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 unit: $(UNIT_BIN) $(BIN) $(PLUGIN_SO) $(SHARE)
@@ -92,7 +93,8 @@ $(B)/tests/unit/%.main.c: tests/unit/%.c tools/gen-unit-main
 $(B)/tests/unit/%: $(B)/tests/unit/%.main.c $(LIB_OBJ)
 	$(call say,TEST $@)
 	$(Q)$(CC) $(ALL_CFLAGS) -Wno-missing-prototypes -fPIE -MMD -MP -MF $@.d $(shell pkg-config --cflags check) \
-		$(ALL_LDFLAGS) -pie -rdynamic -o $@ $< $(LIB_OBJ) $(PKG_LIBS) $(shell pkg-config --libs check)
+		$(ALL_LDFLAGS) -pie -rdynamic -o $@ $< $(LIB_OBJ) $(PKG_LIBS) \
+		$(shell pkg-config --libs check $$(cat tests/unit/$(dir $*)libs 2>/dev/null))
 .PRECIOUS: $(B)/tests/unit/%.main.c
 
 test: all
