@@ -1,0 +1,258 @@
+"""The test tasks in Python: what tests/plugin/ says in C, for the judge.
+
+SMALLAGE_TEST_SETTINGS holds the settings as JSON; they are those a smallage worker gets as
+CELERY_* variables.
+"""
+import json
+import os
+import signal
+import sys
+import time
+
+import celery.exceptions
+from celery import Celery
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+
+app = Celery("testtasks")
+app.conf.update(json.loads(os.environ.get("SMALLAGE_TEST_SETTINGS", "{}")))
+app.conf.broker_connection_retry_on_startup = True
+
+
+def task(*args, **options):
+    """A task called testtasks.<function>."""
+    def register(function):
+        return app.task(name=f"testtasks.{function.__name__}", **options)(function)
+    return register(*args) if args else register
+
+
+def exception_class(name):
+    module, _, name = name.rpartition(":")
+    if module:
+        return getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
+    found = getattr(__builtins__, name, None) if not isinstance(__builtins__, dict) \
+        else __builtins__.get(name)
+    return found or getattr(celery.exceptions, name)
+
+
+@task
+def add(x, y):
+    return x + y
+
+
+@task
+def noop():
+    pass
+
+
+@task
+def echo(value=None, **extra):
+    return {"value": value, **extra} if extra else value
+
+
+@task(bind=True)
+def header(self, name):
+    return (self.request.headers or {}).get(name)
+
+
+@task
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@task
+def spin(seconds):
+    """Burns processor time; stops only when the soft limit's exception arrives."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return seconds
+
+
+@task
+def raise_(type, text):
+    raise exception_class(type)(text)
+
+
+@task
+def raise_args(type, args):
+    raise exception_class(type)(*args)
+
+
+@task
+def crash(signal):
+    os.kill(os.getpid(), signal)
+    time.sleep(10)
+
+
+@task
+def exit_(code):
+    os._exit(code)
+
+
+@task(bind=True, max_retries=None)
+def retry(self, times=1, countdown=0):
+    if self.request.retries < times:
+        raise self.retry(countdown=countdown)
+    return self.request.retries
+
+
+@task(bind=True)
+def retry_raise(self, countdown=0):
+    raise self.retry(countdown=countdown, exc=ValueError("again"))
+
+
+@task(bind=True)
+def retry_limited(self, countdown=0):
+    """Gives no exception, so the limit has its own."""
+    raise self.retry(countdown=countdown)
+
+
+@task(bind=True, ignore_result=True, max_retries=None)
+def retry_ignored(self, times=1, countdown=0):
+    if self.request.retries < times:
+        raise self.retry(countdown=countdown)
+    return self.request.retries
+
+
+@task(bind=True, default_retry_delay=60)
+def crash_retried(self, signal):
+    os.kill(os.getpid(), signal)
+    time.sleep(10)
+
+
+@task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=True, max_retries=9)
+def autoretry_jitter(self, times=1):
+    raise ConnectionError("not yet")
+
+
+@task(bind=True, autoretry_for=(ConnectionError,), retry_kwargs={"max_retries": 2, "countdown": 0.2})
+def autoretry_fixed(self, times=1):
+    if self.request.retries < times:
+        raise ConnectionError("not yet")
+    return self.request.retries
+
+
+@task(bind=True, autoretry_for=(ConnectionError,), retry_backoff=1, retry_backoff_max=4,
+      retry_jitter=False, max_retries=5)
+def autoretry_backoff(self, times=1):
+    if self.request.retries < times:
+        raise ConnectionError("not yet")
+    return self.request.retries
+
+
+@task
+def ignore():
+    raise Ignore()
+
+
+@task(acks_late=True)
+def reject(requeue=False):
+    raise Reject("no reason", requeue=requeue)
+
+
+@task
+def early_reject(requeue=False):
+    raise Reject("no reason", requeue=requeue)
+
+
+@task(bind=True)
+def progress(self, steps, pause=0):
+    for step in range(1, steps + 1):
+        self.update_state(state="PROGRESS", meta={"current": step, "total": steps})
+        time.sleep(pause)
+    return steps
+
+
+@task
+def big(size):
+    return "x" * size
+
+
+@task
+def soft(seconds):
+    try:
+        time.sleep(seconds)
+    except SoftTimeLimitExceeded:
+        return "caught"
+    return "slept"
+
+
+@task
+def stubborn(seconds):
+    """Goes on through its soft limit."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            time.sleep(end - time.monotonic())
+        except SoftTimeLimitExceeded:
+            pass
+    return seconds
+
+
+@task(soft_time_limit=1)
+def limited(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@task(acks_late=True)
+def late(seconds=0):
+    time.sleep(seconds)
+    return seconds
+
+
+@task(acks_late=True, reject_on_worker_lost=True)
+def late_requeue(seconds=0):
+    time.sleep(seconds)
+    return seconds
+
+
+@task(acks_late=True, acks_on_failure=False)
+def late_nofail():
+    raise ValueError("no ack")
+
+
+@task(acks_late=True, acks_on_timeout=False)
+def late_timeout(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@task(ignore_result=True)
+def ignored(value=None):
+    return value
+
+
+@task(track_started=True)
+def tracked(seconds=0):
+    time.sleep(seconds)
+    return seconds
+
+
+_kept = []
+
+
+@task
+def leak(mib):
+    _kept.append(b"x" * (mib << 20))
+    return os.getpid()
+
+
+def _append(path, text, pause):
+    with open(path, "a", buffering=1) as out:
+        out.write(f"S {text}\n")
+    time.sleep(pause)
+    with open(path, "a", buffering=1) as out:
+        out.write(f"E {text}\n")
+    return text
+
+
+@task(acks_late=True, reject_on_worker_lost=True)
+def append(path, text, pause=0):
+    return _append(path, text, pause)
+
+
+@task
+def append_early(path, text, pause=0):
+    return _append(path, text, pause)

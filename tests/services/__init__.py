@@ -1,0 +1,14 @@
+"""Real servers for tests, each on private ports and in a private directory.
+
+    with services.RabbitMQ() as rabbit, services.Redis() as redis: ...
+
+Everything started here ends with the process that started it, also when that is killed.
+"""
+from .keeper import free_port, wait_for_port
+from .rabbitmq import RabbitMQ
+from .redis_server import Redis
+from .relay import Relay
+from .smtp import Smtp
+from .twilio import Twilio
+
+__all__ = ["RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]
