@@ -33,13 +33,16 @@ struct pool_job {
 	int retries, max_retries;
 	bool is_redelivered;
 	struct span args, kwargs, custom_headers;
-	double soft_limit_s, hard_limit_s; /* 0 = none; counted from acceptance */
+	/* 0 = none. Both count from acceptance, also when both are set (Celery then starts the hard
+	 * clock when the soft one rings: the same moment). */
+	double soft_limit_s, hard_limit_s;
 	/* the pool's own */
 	struct list_node node;
 	uint64_t serial;
 	struct pool_slot *slot;
 	int64_t started_us; /* monotonic; 0 = not accepted yet */
-	bool is_soft_sent, is_killed;
+	unsigned place;	    /* in the slot's shared page */
+	bool is_soft_sent, is_killed, is_terminated;
 };
 
 struct pool_events {
@@ -93,6 +96,8 @@ void pool_terminate(struct pool *p, struct pool_job *job, int signal);
 void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx);
 /* Kills everything at once. */
 void pool_kill(struct pool *p);
+/* Ends what is left of the pool. Not from inside its callbacks. The loop must turn once more for
+ * the handles to be released. */
 void pool_free(struct pool *p);
 
 struct pool_stats {

@@ -139,7 +139,8 @@ const char *sm_render(struct sm_job *job, const char *name, const json_t *contex
 	return NULL;
 }
 
-static void log_line(const struct sm_job *job, enum log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void
+log_line(const struct sm_job *job, enum log_level level, const char *fmt, va_list ap)
 {
 	struct log_ctx ctx = {.task_id = job->run->id,
 			      .task_name = job->run->task->name,

@@ -1,0 +1,243 @@
+#include "worker/pool/frame.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+struct prefix {
+	uint32_t type, head_len;
+	uint64_t tail_len;
+};
+_Static_assert(sizeof(struct prefix) == FRAME_PREFIX_BYTES, "prefix without padding");
+
+struct run_head {
+	uint64_t serial, headers_len, args_len, kwargs_len;
+	uint32_t place, task, is_redelivered, has_headers;
+	int32_t retries, max_retries;
+};
+
+/* Texts follow in the order of outcome_texts(): each a length, the bytes, a NUL. */
+struct outcome_head {
+	uint64_t serial, rss_kib;
+	double countdown_s, runtime_s;
+	uint32_t kind, requeue;
+};
+#define TEXT_IS_NULL UINT32_MAX
+#define TEXT_COUNT   6
+
+struct state_head {
+	uint64_t serial;
+};
+
+int frame_read_prefix(struct frame *f, const char *data, size_t tail_max, struct err *err)
+{
+	struct prefix p;
+
+	memcpy(&p, data, sizeof(p));
+	if (p.type < FRAME_RUN || p.type > FRAME_STATE)
+		return err_set(err, ERR_PROTOCOL, "frame of unknown type %u", p.type);
+	if (p.head_len > FRAME_HEAD_MAX || p.tail_len > tail_max)
+		return err_set(err, ERR_LIMIT, "frame of %u + %llu bytes", p.head_len,
+			       (unsigned long long)p.tail_len);
+	*f = (struct frame){.type = (enum frame_type)p.type,
+			    .head_len = p.head_len,
+			    .tail_len = (size_t)p.tail_len};
+	return 0;
+}
+
+static int put_prefix(struct str *out, enum frame_type type, size_t head_len, size_t tail_len)
+{
+	struct prefix p = {.type = type, .head_len = (uint32_t)head_len, .tail_len = tail_len};
+
+	if (head_len > FRAME_HEAD_MAX)
+		return -1;
+	return str_add(out, &p, sizeof(p));
+}
+
+size_t frame_run_tail_len(const struct frame_run *run)
+{
+	return run->custom_headers.len + run->args.len + run->kwargs.len;
+}
+
+int frame_put_run(struct str *out, const struct frame_run *run)
+{
+	size_t id_len = strlen(run->id) + 1;
+	struct run_head head = {.serial = run->serial,
+				.headers_len = run->custom_headers.len,
+				.args_len = run->args.len,
+				.kwargs_len = run->kwargs.len,
+				.place = run->place,
+				.task = run->task,
+				.is_redelivered = run->is_redelivered,
+				.has_headers = run->custom_headers.data != NULL,
+				.retries = run->retries,
+				.max_retries = run->max_retries};
+
+	if (put_prefix(out, FRAME_RUN, sizeof(head) + id_len, frame_run_tail_len(run)) != 0)
+		return -1;
+	if (str_add(out, &head, sizeof(head)) != 0)
+		return -1;
+	return str_add(out, run->id, id_len);
+}
+
+int frame_get_run(struct frame_run *ret, const struct frame *f, struct err *err)
+{
+	struct run_head head;
+
+	if (f->type != FRAME_RUN || f->head_len <= sizeof(head) || f->head[f->head_len - 1] != '\0')
+		return err_set(err, ERR_PROTOCOL, "run frame with a bad head");
+	memcpy(&head, f->head, sizeof(head));
+	if (head.place >= FRAME_PLACES)
+		return err_set(err, ERR_PROTOCOL, "run frame for place %u", head.place);
+	if (head.headers_len > f->tail_len || head.args_len > f->tail_len - head.headers_len ||
+	    head.kwargs_len != f->tail_len - head.headers_len - head.args_len)
+		return err_set(err, ERR_PROTOCOL, "run frame with a bad tail");
+	*ret = (struct frame_run){.serial = head.serial,
+				  .place = head.place,
+				  .task = head.task,
+				  .retries = head.retries,
+				  .max_retries = head.max_retries,
+				  .is_redelivered = head.is_redelivered != 0,
+				  .id = f->head + sizeof(head)};
+	if (head.has_headers)
+		ret->custom_headers = (struct span){f->tail, (size_t)head.headers_len};
+	ret->args = (struct span){f->tail + head.headers_len, (size_t)head.args_len};
+	ret->kwargs = (struct span){ret->args.data + head.args_len, (size_t)head.kwargs_len};
+	return 0;
+}
+
+/* The one place that knows which texts travel, and in which order. */
+static void outcome_texts(const struct outcome *o, const char *texts[TEXT_COUNT])
+{
+	texts[0] = o->exc_module;
+	texts[1] = o->exc_type;
+	texts[2] = o->exc_args;
+	texts[3] = o->exc_text;
+	texts[4] = o->exc_repr;
+	texts[5] = o->traceback;
+}
+
+static char **outcome_text_at(struct outcome *o, unsigned i)
+{
+	char **texts[TEXT_COUNT] = {&o->exc_module, &o->exc_type, &o->exc_args,
+				    &o->exc_text,   &o->exc_repr, &o->traceback};
+
+	return texts[i];
+}
+
+int frame_put_outcome(struct str *out, uint64_t serial, uint64_t rss_kib,
+		      const struct outcome *outcome)
+{
+	struct outcome_head head = {.serial = serial,
+				    .rss_kib = rss_kib,
+				    .countdown_s = outcome->countdown_s,
+				    .runtime_s = outcome->runtime_s,
+				    .kind = outcome->kind,
+				    .requeue = outcome->requeue};
+	const char *texts[TEXT_COUNT];
+	size_t head_len = sizeof(head);
+
+	outcome_texts(outcome, texts);
+	for (unsigned i = 0; i < TEXT_COUNT; i++)
+		head_len += sizeof(uint32_t) + (texts[i] ? strlen(texts[i]) + 1 : 0);
+	if (put_prefix(out, FRAME_OUTCOME, head_len, outcome->result_len) != 0)
+		return -1;
+	str_add(out, &head, sizeof(head));
+	for (unsigned i = 0; i < TEXT_COUNT; i++) {
+		uint32_t len = texts[i] ? (uint32_t)strlen(texts[i]) : TEXT_IS_NULL;
+
+		str_add(out, &len, sizeof(len));
+		if (texts[i])
+			str_add(out, texts[i], (size_t)len + 1);
+	}
+	return out->is_full ? -1 : 0;
+}
+
+/* Takes one text off the front of `rest`. */
+static int get_text(char **ret, struct span *rest, struct err *err)
+{
+	uint32_t len;
+
+	if (rest->len < sizeof(len))
+		return err_set(err, ERR_PROTOCOL, "outcome frame is cut short");
+	memcpy(&len, rest->data, sizeof(len));
+	rest->data += sizeof(len);
+	rest->len -= sizeof(len);
+	if (len == TEXT_IS_NULL)
+		return 0;
+	if (len >= rest->len || memchr(rest->data, '\0', (size_t)len + 1) != rest->data + len)
+		return err_set(err, ERR_PROTOCOL, "outcome frame with a bad text");
+	*ret = mem_dup(rest->data, len);
+	rest->data += len + 1;
+	rest->len -= len + 1;
+	return 0;
+}
+
+/* What a slot may claim; the other kinds are the pool's to say. A failure names its exception. */
+static bool is_complete(const struct outcome *o, const struct frame *f)
+{
+	bool has_exception = o->exc_module && o->exc_type && o->exc_args && o->exc_text;
+
+	if (o->kind == OUTCOME_SUCCESS)
+		return f->tail_len > 0;
+	if (f->tail_len > 0)
+		return false;
+	return o->kind != OUTCOME_FAILURE || (has_exception && o->exc_repr);
+}
+
+int frame_get_outcome(uint64_t *ret_serial, uint64_t *ret_rss_kib, struct outcome *ret,
+		      const struct frame *f, struct err *err)
+{
+	struct outcome_head head;
+	struct span rest;
+
+	if (f->type != FRAME_OUTCOME || f->head_len < sizeof(head))
+		return err_set(err, ERR_PROTOCOL, "outcome frame with a bad head");
+	memcpy(&head, f->head, sizeof(head));
+	if (head.kind > OUTCOME_REJECT)
+		return err_set(err, ERR_PROTOCOL, "outcome frame of kind %u", head.kind);
+	outcome_init(ret, (enum outcome_kind)head.kind);
+	ret->countdown_s = head.countdown_s;
+	ret->runtime_s = head.runtime_s;
+	ret->requeue = head.requeue != 0;
+	rest = (struct span){f->head + sizeof(head), f->head_len - sizeof(head)};
+	for (unsigned i = 0; i < TEXT_COUNT; i++) {
+		if (get_text(outcome_text_at(ret, i), &rest, err) == 0)
+			continue;
+		outcome_clear(ret);
+		return -1;
+	}
+	if (!is_complete(ret, f)) {
+		outcome_clear(ret);
+		return err_set(err, ERR_PROTOCOL, "outcome frame without its parts");
+	}
+	*ret_serial = head.serial;
+	*ret_rss_kib = head.rss_kib;
+	return 0;
+}
+
+int frame_put_state(struct str *out, uint64_t serial, const char *name, size_t meta_len)
+{
+	struct state_head head = {.serial = serial};
+	size_t name_len = strlen(name) + 1;
+
+	if (put_prefix(out, FRAME_STATE, sizeof(head) + name_len, meta_len) != 0)
+		return -1;
+	if (str_add(out, &head, sizeof(head)) != 0)
+		return -1;
+	return str_add(out, name, name_len);
+}
+
+int frame_get_state(uint64_t *ret_serial, const char **ret_name, const struct frame *f,
+		    struct err *err)
+{
+	struct state_head head;
+
+	if (f->type != FRAME_STATE || f->head_len <= sizeof(head) ||
+	    f->head[f->head_len - 1] != '\0')
+		return err_set(err, ERR_PROTOCOL, "state frame with a bad head");
+	memcpy(&head, f->head, sizeof(head));
+	*ret_serial = head.serial;
+	*ret_name = f->head + sizeof(head);
+	return 0;
+}
