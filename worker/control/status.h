@@ -3,7 +3,7 @@
  * from the loop, so an answer means that the loop turns. The newest worker of a node name has the
  * path (a restart need not wait for the old one to finish).
  *
- * Threads: loop thread only.
+ * Threads: loop thread only. SIGPIPE must be ignored (a client may leave before the answer).
  */
 #ifndef WORKER_CONTROL_STATUS_H
 #define WORKER_CONTROL_STATUS_H

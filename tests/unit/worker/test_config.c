@@ -1,0 +1,677 @@
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "worker/config/config.h"
+#include "worker/config/table.h"
+
+#define ARGS(...) ((char *[]){__VA_ARGS__, NULL})
+#define NONE	  ((char *[]){NULL})
+
+/* Each test runs in a process of its own: folder and environment are its own too. */
+static void begin(const char *file)
+{
+	char folder[] = "/tmp/smallage-config-XXXXXX";
+	FILE *out;
+
+	clearenv();
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	ck_assert_int_eq(chdir(folder), 0);
+	if (!file)
+		return;
+	out = fopen("smallage.yaml", "w");
+	ck_assert_ptr_nonnull(out);
+	fputs(file, out);
+	fclose(out);
+}
+
+static void end(void)
+{
+	char folder[256];
+
+	ck_assert_ptr_nonnull(getcwd(folder, sizeof(folder)));
+	unlink("smallage.yaml");
+	ck_assert_int_eq(chdir("/"), 0);
+	rmdir(folder);
+}
+
+static struct config *load(char **argv)
+{
+	struct err err = {0};
+	int argc = 0;
+	struct config *c;
+
+	while (argv[argc])
+		argc++;
+	c = config_load(argc, argv, NULL, &err);
+	ck_assert_msg(c != NULL, "%s", err.text);
+	return c;
+}
+
+/* Loading fails with a text that holds `part` and never `secret`. */
+static void load_fails(char **argv, const char *part)
+{
+	struct err err = {0};
+	int argc = 0;
+	struct config *c;
+
+	while (argv[argc])
+		argc++;
+	c = config_load(argc, argv, NULL, &err);
+	ck_assert_msg(c == NULL, "was accepted");
+	ck_assert_msg(strstr(err.text, part) != NULL, "'%s' lacks '%s'", err.text, part);
+	ck_assert_msg(strstr(err.text, "s3cret") == NULL, "'%s' tells a secret", err.text);
+}
+
+static bool has_notice(const struct config *c, const char *part)
+{
+	for (char **notice = c->notices; *notice; notice++)
+		if (strstr(*notice, part))
+			return true;
+	return false;
+}
+
+START_TEST(fallbacks_are_celerys)
+{
+	struct config *c;
+
+	begin(NULL);
+	c = load(NONE);
+	ck_assert_str_eq(c->task_default_queue, "celery");
+	ck_assert_str_eq(c->task_default_exchange, "celery");
+	ck_assert_str_eq(c->task_default_routing_key, "celery");
+	ck_assert_str_eq(c->task_default_exchange_type, "direct");
+	ck_assert_uint_eq(c->worker_prefetch_multiplier, 4);
+	ck_assert_double_eq(c->result_expires, 86400);
+	ck_assert_double_eq(c->result_failure_expires, -1);
+	ck_assert_double_eq(c->broker_heartbeat, 120);
+	ck_assert_double_eq(c->broker_connection_timeout, 4);
+	ck_assert_int_eq(c->broker_connection_max_retries, 100);
+	ck_assert(c->task_acks_on_failure && c->task_acks_on_timeout && !c->task_acks_late);
+	ck_assert_str_eq(c->accept_content[0], "json");
+	ck_assert_str_eq(c->task_modules[0], "app.tasks.notifications");
+	ck_assert_str_eq(c->task_modules[1], "src.apps.core.tasks");
+	ck_assert_uint_ge(c->worker_concurrency, 1);
+	ck_assert_ptr_null(c->queues);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(without_a_broker_messages_and_results_are_files)
+{
+	char folder[256];
+	auto_free char *results = NULL, *options = NULL;
+	struct config *c;
+
+	begin(NULL);
+	ck_assert_ptr_nonnull(getcwd(folder, sizeof(folder)));
+	results = mem_printf("file://%s/smallage-data/results", folder);
+	options = mem_printf("\"data_folder_in\": \"%s/smallage-data/queue\"", folder);
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_url, "filesystem://");
+	ck_assert_str_eq(c->result_backend, results);
+	ck_assert_ptr_nonnull(strstr(c->broker_transport_options, options));
+	ck_assert(has_notice(c, results)); /* what the producer has to set */
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(memory_urls_mean_files_because_processes_cannot_share_memory)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("CELERY_BROKER_URL", "memory://", 1);
+	setenv("CELERY_RESULT_BACKEND", "cache+memory://", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_url, "filesystem://");
+	ck_assert_int_eq(strncmp(c->result_backend, "file:///", 8), 0);
+	ck_assert(has_notice(c, "memory://"));
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(a_broker_alone_leaves_results_unset_as_celery_does)
+{
+	struct config *c;
+
+	begin(NULL);
+	c = load(ARGS("-b", "amqp://h//"));
+	ck_assert_ptr_null(c->result_backend);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(option_beats_environment_beats_file_beats_fallback)
+{
+	struct config *c;
+
+	begin("worker_concurrency: 2\nworker_prefetch_multiplier: 2\ntask_default_queue: f\n");
+	setenv("CELERY_WORKER_CONCURRENCY", "3", 1);
+	setenv("CELERY_WORKER_PREFETCH_MULTIPLIER", "3", 1);
+	c = load(ARGS("-c", "4"));
+	ck_assert_uint_eq(c->worker_concurrency, 4);
+	ck_assert_uint_eq(c->worker_prefetch_multiplier, 3);
+	ck_assert_str_eq(c->task_default_queue, "f");
+	ck_assert_str_eq(config_where(c, "worker_concurrency"), "option -c");
+	ck_assert_str_eq(config_where(c, "worker_prefetch_multiplier"),
+			 "environment CELERY_WORKER_PREFETCH_MULTIPLIER");
+	ck_assert_str_eq(config_where(c, "task_default_queue"), "smallage.yaml:3");
+	ck_assert_str_eq(config_where(c, "task_acks_late"), "default");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(old_names_of_celery_are_understood_in_file_and_environment)
+{
+	struct config *c;
+
+	begin("CELERY_ACKS_LATE: true\nCELERYD_CONCURRENCY: 7\nBROKER_URL: amqp://old//\n");
+	setenv("CELERYD_PREFETCH_MULTIPLIER", "9", 1);
+	setenv("CELERY_TASK_RESULT_EXPIRES", "60", 1);
+	c = load(NONE);
+	ck_assert(c->task_acks_late);
+	ck_assert_uint_eq(c->worker_concurrency, 7);
+	ck_assert_str_eq(c->broker_url, "amqp://old//");
+	ck_assert_uint_eq(c->worker_prefetch_multiplier, 9);
+	ck_assert_double_eq(c->result_expires, 60);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(every_type_is_read_from_yaml)
+{
+	struct config *c;
+
+	begin("# a comment\n"
+	      "result_expires: null\n"
+	      "broker_connection_max_retries: ~\n"
+	      "task_time_limit: 2.5\n"
+	      "task_track_started: yes\n"
+	      "task_reject_on_worker_lost: \"on\"\n"
+	      "task_queues: [a, 'b']\n"
+	      "template_dirs:\n  - one\n  - two\n"
+	      "worker_pool: threads\n"
+	      "broker_url: amqp://h//\n"
+	      "broker_transport_options: {a: 1, b: {c: [yes, null, \"1\"]}}\n");
+	c = load(NONE);
+	ck_assert_double_eq(c->result_expires, 0);
+	ck_assert_int_eq(c->broker_connection_max_retries, -1);
+	ck_assert_double_eq(c->task_time_limit, 2.5);
+	ck_assert(c->task_track_started && c->task_reject_on_worker_lost);
+	ck_assert_str_eq(c->task_queues[1], "b");
+	ck_assert_ptr_null(c->task_queues[2]);
+	ck_assert_str_eq(c->template_dirs[1], "two");
+	ck_assert_int_eq(c->worker_pool, CONFIG_THREADS);
+	ck_assert_str_eq(c->broker_transport_options, "{\"a\":1,\"b\":{\"c\":[true,null,\"1\"]}}");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(yes_and_no_have_four_spellings_each)
+{
+	const char *const yes[] = {"true", "True", "1", "yes", "ON"};
+	const char *const no[] = {"false", "FALSE", "0", "no", "off"};
+
+	begin(NULL);
+	for (size_t i = 0; i < 5; i++) {
+		struct config *c;
+
+		setenv("CELERY_TASK_ACKS_LATE", yes[i], 1);
+		setenv("CELERY_BROKER_CONNECTION_RETRY", no[i], 1);
+		c = load(NONE);
+		ck_assert(c->task_acks_late && !c->broker_connection_retry);
+		config_free(c);
+	}
+	setenv("CELERY_TASK_ACKS_LATE", "maybe", 1);
+	load_fails(NONE, "environment CELERY_TASK_ACKS_LATE: task_acks_late: 'maybe' is neither");
+	end();
+}
+END_TEST
+
+START_TEST(lists_in_the_environment_are_comma_separated)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("CELERY_TASK_QUEUES", " a, b,,c ", 1);
+	c = load(ARGS("-Q", "x,y"));
+	ck_assert_str_eq(c->task_queues[0], "a");
+	ck_assert_str_eq(c->task_queues[2], "c");
+	ck_assert_ptr_null(c->task_queues[3]);
+	ck_assert_str_eq(c->queues[1], "y");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(an_empty_variable_counts_as_unset)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("CELERY_BROKER_URL", "", 1);
+	setenv("REDIS_HOST", "", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_url, "filesystem://");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(the_old_double_switch_of_acks_gives_both)
+{
+	struct config *c;
+
+	begin("task_acks_on_failure_or_timeout: false\ntask_acks_on_timeout: true\n");
+	c = load(NONE);
+	ck_assert(!c->task_acks_on_failure);
+	ck_assert(c->task_acks_on_timeout);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(wrong_numbers_are_errors_that_name_source_and_setting)
+{
+	begin(NULL);
+	load_fails(ARGS("-c", "-1"), "option -c: worker_concurrency: '-1' is less than 0");
+	load_fails(ARGS("-c", "2.5"), "not a whole number");
+	load_fails(ARGS("-c", "two"), "'two' is not a number");
+	load_fails(ARGS("-c", "99999999999"), "is more than");
+	load_fails(ARGS("--time-limit", "nan"), "not a number");
+	load_fails(ARGS("--time-limit", "0x10"), "not a number");
+	load_fails(ARGS("-l", "loud"), "DEBUG|INFO");
+	load_fails(ARGS("-P", "gevent"), "use threads");
+	load_fails(ARGS("-O", "best"), "default|fair");
+	load_fails(ARGS("surplus"), "unexpected argument 'surplus'");
+	end();
+}
+END_TEST
+
+START_TEST(an_unknown_setting_names_the_nearest_one)
+{
+	struct err err = {0};
+	struct config *c;
+
+	begin("tsak_acks_late: true\n");
+	c = load(NONE);
+	ck_assert_int_ne(config_check_unknown(c, &err), 0);
+	ck_assert_str_eq(err.text, "smallage.yaml:1: unknown setting 'tsak_acks_late'; did you "
+				   "mean 'task_acks_late'?");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
+{
+	static const char *const lacking[] = {
+		"task_routes: {}",	   "beat_schedule: {}",	      "worker_autoscaler: x",
+		"database_url: sqlite://", "broker_use_ssl: true",    "CELERY_ROUTES: {}",
+		"CELERYBEAT_SCHEDULE: {}", "task_serializer: pickle", "CELERY_SEND_EVENTS: true"};
+
+	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
+		begin(lacking[i]);
+		load_fails(NONE, "this version");
+		end();
+	}
+}
+END_TEST
+
+START_TEST(settings_that_name_what_we_do_anyway_are_fine)
+{
+	struct config *c;
+
+	begin("task_serializer: json\nresult_serializer: json\nenable_utc: true\n"
+	      "broker_use_ssl: false\ntask_protocol: 2\ntimezone: UTC\n");
+	c = load(NONE);
+	ck_assert_int_eq(config_check_unknown(c, NULL), 0);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(unknown_variables_of_celery_are_noted)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("CELERY_TASK_ACK_LATE", "1", 1);
+	setenv("CELERY_TASK_ROUTES", "{}", 1);
+	setenv("CELERY_APP", "proj", 1);
+	c = load(NONE);
+	ck_assert(has_notice(c, "CELERY_TASK_ACK_LATE"));
+	ck_assert(has_notice(c, "'task_acks_late'"));
+	ck_assert(has_notice(c, "CELERY_TASK_ROUTES is not supported"));
+	ck_assert(!has_notice(c, "CELERY_APP"));
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(separate_read_and_write_brokers_are_refused)
+{
+	begin(NULL);
+	setenv("CELERY_BROKER_READ_URL", "amqp://r//", 1);
+	load_fails(NONE, "come with a later version");
+	unsetenv("CELERY_BROKER_READ_URL");
+	setenv("CELERY_BROKER_WRITE_URL", "amqp://w//", 1);
+	load_fails(NONE, "come with a later version");
+	end();
+}
+END_TEST
+
+START_TEST(redis_variables_make_the_result_backend)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("CELERY_BROKER_URL", "amqp://h//", 1);
+	setenv("REDIS_HOST", "r", 1);
+	setenv("REDIS_PORT", "6380", 1);
+	setenv("REDIS_DB", "2", 1);
+	setenv("REDIS_PASSWORD", "p@ss/word", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->result_backend, "redis://:p%40ss%2Fword@r:6380/2");
+	config_free(c);
+	setenv("REDIS_TLS", "true", 1);
+	c = load(NONE);
+	ck_assert_int_eq(strncmp(c->result_backend, "rediss://", 9), 0);
+	config_free(c);
+	setenv("REDIS_URL", "redis://u:1/3", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->result_backend, "redis://u:1/3");
+	config_free(c);
+	setenv("CELERY_RESULT_BACKEND", "redis://own/1", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->result_backend, "redis://own/1");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(redis_without_a_broker_says_what_to_do)
+{
+	begin(NULL);
+	setenv("REDIS_HOST", "localhost", 1);
+	setenv("REDIS_PASSWORD", "s3cret", 1);
+	load_fails(NONE, "CELERY_BROKER_URL=amqp://");
+	setenv("DEBUG", "False", 1);
+	load_fails(NONE, "environment REDIS_HOST");
+	end();
+}
+END_TEST
+
+START_TEST(debug_runs_without_servers_whatever_redis_says)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("DEBUG", "True", 1);
+	setenv("REDIS_HOST", "localhost", 1);
+	c = load(NONE);
+	ck_assert(c->debug);
+	ck_assert_str_eq(c->broker_url, "filesystem://");
+	ck_assert_int_eq(strncmp(c->result_backend, "file:///", 8), 0);
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(variables_that_others_use_are_noted_not_taken)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("DEBUG", "express:*", 1);
+	setenv("REDIS_PORT", "tcp://10.0.0.1:6379", 1);
+	setenv("REDIS_HOST", "r", 1);
+	setenv("CELERY_BROKER_URL", "amqp://h//", 1);
+	c = load(NONE);
+	ck_assert(!c->debug);
+	ck_assert_str_eq(c->result_backend, "redis://r:6379/0");
+	ck_assert(has_notice(c, "DEBUG"));
+	ck_assert(has_notice(c, "REDIS_PORT"));
+	config_free(c);
+	end();
+}
+END_TEST
+
+static const struct sm_setting_def plugin_settings[] = {
+	{"email_host", "EMAIL_HOST", "localhost", "Mail server.", false},
+	{"email_port", "EMAIL_PORT", "587", "Its port.", false},
+	{"email_password", "EMAIL_HOST_PASSWORD", NULL, "Its password.", true},
+	{NULL, NULL, NULL, NULL, false},
+};
+
+START_TEST(settings_of_plug_ins_come_from_file_environment_and_option)
+{
+	struct config *c;
+
+	begin("email_host: f\nemail_port: 0025\nemail_password: s3cret\n");
+	setenv("EMAIL_PORT", "1025", 1);
+	c = load(ARGS("--set", "email_host=o"));
+	config_declare(c, plugin_settings);
+	ck_assert_int_eq(config_check_unknown(c, NULL), 0);
+	ck_assert_str_eq(config_get(c, "email_host"), "o");
+	ck_assert_str_eq(config_get(c, "email_port"), "1025");
+	ck_assert_str_eq(config_setting("email_password"), "s3cret");
+	ck_assert_str_eq(config_get(c, "nothing"), "");
+	config_free(c);
+	ck_assert_str_eq(config_setting("email_password"), "");
+	unsetenv("EMAIL_PORT");
+	c = load(NONE);
+	config_declare(c, plugin_settings);
+	ck_assert_str_eq(config_get(c, "email_port"), "0025"); /* text stays as written */
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(fallbacks_of_plug_ins_hold_without_a_source)
+{
+	struct config *c;
+
+	begin(NULL);
+	c = load(NONE);
+	config_declare(c, plugin_settings);
+	ck_assert_str_eq(config_get(c, "email_host"), "localhost");
+	ck_assert_str_eq(config_get(c, "email_password"), "");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(a_dump_shows_sources_and_no_secret)
+{
+	struct config *c;
+	auto_str out;
+
+	begin("broker_url: amqp://u:s3cret@h//;amqp://v:s3cret@i//\nemail_password: s3cret\n"
+	      "someones_password: s3cret\n"
+	      "result_backend_transport_options: {sentinel_kwargs: {password: s3cret}}\n");
+	setenv("REDIS_PASSWORD", "s3cret", 1);
+	setenv("CELERY_RESULT_BACKEND", "redis://:s3cret@h/0", 1);
+	c = load(ARGS("-c", "3"));
+	config_declare(c, plugin_settings);
+	str_init(&out, 1 << 20);
+	config_dump(c, &out);
+	ck_assert_ptr_nonnull(strstr(out.data, "worker_concurrency = 3  (option -c)\n"));
+	ck_assert_ptr_nonnull(strstr(out.data, "amqp://u:**@h//;amqp://v:**@i//"));
+	ck_assert_ptr_nonnull(strstr(out.data, "email_password = ********  (smallage.yaml:2)\n"));
+	ck_assert_ptr_nonnull(strstr(out.data, "task_acks_late = false  (default)\n"));
+	ck_assert_ptr_null(strstr(out.data, "s3cret"));
+	str_reset(&out);
+	config_dump_given(c, &out);
+	ck_assert_ptr_null(strstr(out.data, "(default)"));
+	for (char **notice = c->notices; *notice; notice++)
+		ck_assert_ptr_null(strstr(*notice, "s3cret"));
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(bad_files_are_errors_with_a_line)
+{
+	static const struct {
+		const char *text, *part;
+	} bad[] = {
+		{"a: [1\n", "smallage.yaml:2: "},
+		{"- a\n", "name: value"},
+		{"just words\n", "name: value"},
+		{"task_acks_late: true\ntask_acks_late: false\n", "smallage.yaml:2: "},
+		{"BROKER_URL: a\nbroker_url: b\n", "given before, at smallage.yaml:1"},
+		{"a: &x 1\nb: *x\n", "aliases"},
+		{"a: !!python/object:os.system 1\n", "tags"},
+		{"task_queues: [a, [b]]\n", "plain values only"},
+		{"task_queues: ['a,b']\n", "commas"},
+		{"task_queues: {a: b}\n", "must be a list of names"},
+		{"broker_transport_options: [a]\n", "not a JSON object"},
+		{"broker_transport_options: {a: 1, a: 2}\n", "given before"},
+		{"purge: true\n", "as an option"},
+		{"workdir: /\n", "as an option or variable"},
+		{"a: 1\n---\nb: 2\n", "second document"},
+		{"\xff\xfe\n", "smallage.yaml:"},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		begin(bad[i].text);
+		load_fails(NONE, bad[i].part);
+		end();
+	}
+}
+END_TEST
+
+START_TEST(deep_nesting_and_large_files_are_refused)
+{
+	char *text = mem_calloc(1, 2 * 1024 * 1024);
+
+	strcat(text, "broker_transport_options: ");
+	for (int i = 0; i < 100; i++)
+		strcat(text, "{a: ");
+	begin(text);
+	load_fails(NONE, "nested too deeply");
+	end();
+	memset(text, '#', 2 * 1024 * 1024 - 1);
+	begin(text);
+	load_fails(NONE, "larger than");
+	end();
+	free(text);
+}
+END_TEST
+
+START_TEST(empty_files_and_files_of_comments_are_fine)
+{
+	static const char *const empty[] = {"", "# nothing\n", "---\n", "{}\n"};
+
+	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+		begin(empty[i]);
+		config_free(load(NONE));
+		end();
+	}
+}
+END_TEST
+
+START_TEST(a_named_file_must_exist)
+{
+	begin(NULL);
+	load_fails(ARGS("--config", "nope.yaml"), "nope.yaml");
+	setenv("SMALLAGE_CONFIG", "gone.yaml", 1);
+	load_fails(NONE, "gone.yaml");
+	end();
+}
+END_TEST
+
+START_TEST(the_working_folder_is_entered_before_the_file_is_read)
+{
+	char folder[256];
+	struct config *c;
+
+	begin("worker_concurrency: 9\n");
+	ck_assert_ptr_nonnull(getcwd(folder, sizeof(folder)));
+	ck_assert_int_eq(chdir("/"), 0);
+	c = load(ARGS("--workdir", folder));
+	ck_assert_uint_eq(c->worker_concurrency, 9);
+	ck_assert_str_eq(c->config_file, "smallage.yaml");
+	config_free(c);
+	load_fails(ARGS("--workdir", "/nowhere/at/all"), "/nowhere/at/all");
+	end();
+}
+END_TEST
+
+START_TEST(names_and_paths_of_the_node_expand)
+{
+	struct config *c;
+
+	begin(NULL);
+	setenv("XDG_RUNTIME_DIR", "/run/user/1", 1);
+	c = load(ARGS("-n", "w1@box.lan", "-f", "%n.log", "--pidfile", "/run/%n-%d.pid"));
+	ck_assert_str_eq(c->node_name, "w1@box.lan");
+	ck_assert_str_eq(c->log_file, "w1.log");
+	ck_assert_str_eq(c->pid_file, "/run/w1-lan.pid");
+	ck_assert_str_eq(c->status_socket, "/run/user/1/smallage/w1@box.lan.sock");
+	ck_assert_str_eq(config_get(c, "hostname"), "w1@box.lan");
+	config_free(c);
+	c = load(ARGS("-n", "a/b@c"));
+	ck_assert_str_eq(c->status_socket, "/run/user/1/smallage/a_b@c.sock");
+	config_free(c);
+	end();
+}
+END_TEST
+
+START_TEST(zones_have_their_offset_of_now)
+{
+	struct config *c;
+
+	begin("timezone: Asia/Kolkata\n"); /* no summer time */
+	c = load(NONE);
+	ck_assert_int_eq(c->timezone_offset_s, 19800);
+	ck_assert_ptr_null(getenv("TZ"));
+	config_free(c);
+	end();
+	begin("timezone: Middle/Earth\n");
+	load_fails(NONE, "Middle/Earth");
+	end();
+	begin("timezone: ../../etc/passwd\n");
+	load_fails(NONE, "not known");
+	end();
+}
+END_TEST
+
+START_TEST(other_contents_than_json_are_refused)
+{
+	begin("accept_content: [json, pickle]\n");
+	load_fails(NONE, "'pickle' is not supported");
+	end();
+}
+END_TEST
+
+START_TEST(arguments_of_queues_follow_the_settings)
+{
+	struct config *c;
+	char *text;
+
+	begin(NULL);
+	c = load(NONE);
+	ck_assert_ptr_null(config_queue_arguments(c));
+	config_free(c);
+	c = load(ARGS("--set", "task_queue_max_priority=10", "--set",
+		      "task_default_queue_type=quorum"));
+	text = config_queue_arguments(c);
+	ck_assert_str_eq(text, "{\"x-queue-type\": \"quorum\", \"x-max-priority\": 10}");
+	free(text);
+	config_free(c);
+	end();
+}
+END_TEST
