@@ -118,8 +118,12 @@ static void consumer_flush(void *ctx)
 	struct amqp_consumer *c = ctx;
 
 	/* While the broker does not read, acks stay in the window; it tells when there is room. */
-	if (!c->link.up_since_ms || amqp_conn_pending(c->link.conn) > AMQP_OUTPUT_TARGET)
+	if (!c->link.up_since_ms)
 		return;
+	if (amqp_conn_pending(c->link.conn) > AMQP_OUTPUT_TARGET) {
+		amqp_conn_wake(c->link.conn);
+		return;
+	}
 	ack_window_flush(&c->acks, settle_send, c);
 	if (c->is_qos_dirty)
 		amqp_consumer_send_qos(c);

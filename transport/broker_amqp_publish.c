@@ -220,6 +220,7 @@ static void publisher_flush(void *ctx)
 		else
 			publish_send(p, m);
 	}
+	amqp_conn_wake(p->link.conn); /* there may be more when this has left */
 }
 
 /* Confirms */

@@ -34,7 +34,8 @@ struct stream {
 	uv_poll_t *poll;
 	int poll_events;
 	bool wants_write; /* the kernel took only a part */
-	bool is_paused, is_flushing, is_resolving;
+	bool is_paused, is_resolving;
+	bool is_flushing, wants_flush; /* in on_flush; it asked to be called again */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
 	uv_idle_t idle; /* active while output waits: the loop must not sleep then */
@@ -52,6 +53,7 @@ struct stream {
 
 static void address_try(struct stream *s);
 static void poll_ready(uv_poll_t *poll, int status, int events);
+static void output_arm(struct stream *s);
 
 static void stream_unref(struct stream *s)
 {
@@ -179,9 +181,13 @@ static void prepare_ready(uv_prepare_t *prepare)
 	}
 	if (s->state == STREAM_UP && stream_pending(s) > 0 && !s->wants_write)
 		output_write(s);
+	/* With the kernel's buffer full it is called when there is room again. */
+	if (s->wants_flush && !s->wants_write)
+		output_arm(s);
+	s->wants_flush = false;
 }
 
-void stream_wake(struct stream *s)
+static void output_arm(struct stream *s)
 {
 	if (s->state != STREAM_UP || s->is_flushing)
 		return;
@@ -191,9 +197,15 @@ void stream_wake(struct stream *s)
 	uv_prepare_start(&s->prepare, prepare_ready);
 }
 
+void stream_wake(struct stream *s)
+{
+	s->wants_flush = s->is_flushing;
+	output_arm(s);
+}
+
 struct str *stream_output(struct stream *s)
 {
-	stream_wake(s);
+	output_arm(s);
 	return &s->out;
 }
 

@@ -53,7 +53,8 @@ int stream_write(struct stream *s, const void *data, size_t len);
 /* The output buffer itself, for encoders that append in place; the output will be flushed. Only to
  * be appended to, and not to be kept beyond the current callback. */
 struct str *stream_output(struct stream *s);
-/* on_flush will be called in this turn of the loop (or the next, from a prepare callback). */
+/* on_flush will be called in this turn of the loop (or the next, from a prepare callback; from
+ * inside on_flush: once more when the kernel has taken what is there). */
 void stream_wake(struct stream *s);
 /* Stops and resumes reading: what the peer sends waits in the kernel. */
 void stream_pause(struct stream *s);
