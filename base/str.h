@@ -25,6 +25,12 @@ struct str {
 
 #define STR_MAX_DEFAULT ((size_t)1 << 30)
 
+/* For locals, so that an early return clears nothing but a valid buffer:
+ *     auto_str text = STR_INIT(4096); */
+#define STR_INIT(limit)                                                                            \
+	{                                                                                          \
+		.data = NULL, .len = 0, .cap = 0, .max = (limit), .is_full = false                 \
+	}
 void str_init(struct str *s, size_t max);
 int str_add(struct str *s, const void *data, size_t len);
 int str_puts(struct str *s, const char *text);

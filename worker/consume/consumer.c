@@ -153,10 +153,9 @@ static void on_state(void *ctx, struct pool_job *job, const char *state, const c
 static void on_soft_limit(void *ctx, struct pool_job *job)
 {
 	struct request *r = request_of(job);
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
 	(void)ctx;
-	str_init(&label, 4096);
 	request_label(&label, r);
 	log_warning("Soft time limit (%gs) exceeded for %s", r->policy.soft_limit_s, label.data);
 }

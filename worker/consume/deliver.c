@@ -34,9 +34,8 @@ static void text_args(struct str *out, const char *text)
 static void store_failure(struct consumer *c, const struct task_message *m, const char *module,
 			  const char *type, const char *text)
 {
-	auto_str args;
+	auto_str args = STR_INIT(65536);
 
-	str_init(&args, 65536);
 	text_args(&args, text);
 	record_store_unrun(&c->finish, m, module, type, (struct span){args.data, args.len});
 }
@@ -174,9 +173,8 @@ static void take_on(struct consumer *c, struct delivery d, struct task_message *
 	c->received++;
 	if (log_is_on(LOG_INFO)) {
 		struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
-		auto_str label;
+		auto_str label = STR_INIT(4096);
 
-		str_init(&label, 4096);
 		request_label(&label, r);
 		log_write(LOG_INFO, &ctx, "Task %s received", label.data);
 	}

@@ -107,9 +107,8 @@ static enum step_result store_success(struct finish *f, struct request *r)
 static enum step_result store_exception(struct finish *f, struct request *r, enum task_state state)
 {
 	struct outcome *o = &r->outcome;
-	auto_str exception;
+	auto_str exception = STR_INIT(2 * f->config->worker_max_message_bytes + 65536);
 
-	str_init(&exception, 2 * f->config->worker_max_message_bytes + 65536);
 	exception_of(o, &exception);
 	struct finish_record record = {
 		.state = state,
@@ -129,16 +128,13 @@ static enum step_result store_failure(struct finish *f, struct request *r)
 /* Python's repr of the result, as Celery's log shows it; only made when somebody reads it. */
 static enum step_result log_success(struct finish *f, struct request *r)
 {
-	auto_str label;
-	auto_str value;
-	auto_str runtime;
+	auto_str label = STR_INIT(4096);
+	auto_str value = STR_INIT(8192);
+	auto_str runtime = STR_INIT(64);
 
 	f->counts.succeeded++;
 	if (!log_is_on(LOG_INFO))
 		return STEP_NEXT;
-	str_init(&label, 4096);
-	str_init(&value, 8192);
-	str_init(&runtime, 64);
 	request_label(&label, r);
 	float_repr(&runtime, r->outcome.runtime_s);
 	json_t *result = pyjson_load(r->outcome.result, r->outcome.result_len, NULL);
@@ -168,10 +164,9 @@ static enum step_result log_failure(struct finish *f, struct request *r)
 	const struct outcome *o = &r->outcome;
 	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 	const char *repr = o->exc_repr ? o->exc_repr : "";
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
 	(void)f;
-	str_init(&label, 4096);
 	request_label(&label, r);
 	if (o->kind == OUTCOME_TIMEOUT)
 		log_write(LOG_ERROR, &ctx, "Hard time limit (%gs) exceeded for %s",
@@ -209,9 +204,8 @@ static void on_retry_published(void *ctx, const struct err *err)
 	struct request *r = ctx;
 
 	if (err) {
-		auto_str text;
+		auto_str text = STR_INIT(1024);
 
-		str_init(&text, 1024);
 		str_addf(&text, "the retry could not be published: %s", err->text);
 		r->outcome.kind = OUTCOME_FAILURE;
 		outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError",
@@ -246,10 +240,9 @@ static enum step_result log_retry(struct finish *f, struct request *r)
 {
 	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 	const char *repr = r->outcome.exc_type ? r->outcome.exc_repr : NULL;
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
 	f->counts.retried++;
-	str_init(&label, 4096);
 	request_label(&label, r);
 	log_write(LOG_INFO, &ctx, "Task %s retry: Retry in %gs%s%s", label.data,
 		  r->outcome.countdown_s, repr ? ": " : "", repr ? repr : "");
@@ -258,10 +251,9 @@ static enum step_result log_retry(struct finish *f, struct request *r)
 
 static enum step_result log_ignored(struct finish *f, struct request *r)
 {
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
 	f->counts.ignored++;
-	str_init(&label, 4096);
 	request_label(&label, r);
 	log_info("Task %s ignored", label.data);
 	return STEP_NEXT;
@@ -270,10 +262,9 @@ static enum step_result log_ignored(struct finish *f, struct request *r)
 static enum step_result store_reject(struct finish *f, struct request *r)
 {
 	struct outcome *o = &r->outcome;
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
 	f->counts.rejected++;
-	str_init(&label, 4096);
 	request_label(&label, r);
 	log_warning("Task %s reject requeue=%s: %s", label.data, o->requeue ? "True" : "False",
 		    o->exc_text ? o->exc_text : "");
@@ -343,9 +334,8 @@ void finish_expired(struct finish *f, struct request *r)
 		.result = {revoked, sizeof(revoked) - 1},
 		.has_date = true,
 	};
-	auto_str label;
+	auto_str label = STR_INIT(4096);
 
-	str_init(&label, 4096);
 	request_label(&label, r);
 	log_info("Discarding revoked task: %s", label.data);
 	f->counts.revoked++;
@@ -359,9 +349,8 @@ void finish_expired(struct finish *f, struct request *r)
 
 void finish_store_started(struct finish *f, const struct request *r)
 {
-	auto_str result;
+	auto_str result = STR_INIT(4096);
 
-	str_init(&result, 4096);
 	str_addf(&result, "{\"pid\": %d, \"hostname\": ", (int)r->pid);
 	pyjson_dump_str(&result, f->config->node_name, strlen(f->config->node_name));
 	str_addc(&result, '}');

@@ -47,17 +47,14 @@ int publisher_retry(struct finish *f, const struct request *r, broker_published_
 	int64_t now_us = clock_wall_us();
 	struct task_message next = next_try(r, now_us);
 	char expiration[32];
-	auto_str argsrepr;
-	auto_str kwargsrepr;
-	auto_str body;
+	auto_str argsrepr = STR_INIT(8192);
+	auto_str kwargsrepr = STR_INIT(8192);
+	auto_str body = STR_INIT(f->config->worker_max_message_bytes + 65536);
 
-	str_init(&argsrepr, 8192);
-	str_init(&kwargsrepr, 8192);
 	if (!next.argsrepr)
 		next.argsrepr = repr_of(&argsrepr, next.args, true);
 	if (!next.kwargsrepr)
 		next.kwargsrepr = repr_of(&kwargsrepr, next.kwargs, false);
-	str_init(&body, f->config->worker_max_message_bytes + 65536);
 	json_t *headers = task_message_headers(&next);
 	int result = -1;
 

@@ -52,11 +52,10 @@ int record_store(struct finish *f, const struct request *r, const struct finish_
 		.parent_id = m->parent_id,
 		.task_id = m->id,
 	};
-	auto_str text;
+	auto_str text = STR_INIT(2 * f->config->worker_max_message_bytes + RECORD_OVERHEAD);
 
 	if (f->config->result_extended)
 		fill_extended(f, &out, r);
-	str_init(&text, 2 * f->config->worker_max_message_bytes + RECORD_OVERHEAD);
 	if (result_encode(&text, &out) < 0) {
 		log_error("A result could not be stored: the record of task %s is too large",
 			  m->id);
@@ -69,13 +68,11 @@ int record_store(struct finish *f, const struct request *r, const struct finish_
 void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
 			const char *type, struct span args)
 {
-	auto_str exception;
-	auto_str text;
+	auto_str exception = STR_INIT(RECORD_OVERHEAD);
+	auto_str text = STR_INIT(RECORD_OVERHEAD);
 
 	if (!f->backend || !m->id)
 		return;
-	str_init(&exception, RECORD_OVERHEAD);
-	str_init(&text, RECORD_OVERHEAD);
 	result_exception(&exception, module, type, args);
 	struct result_record out = {
 		.status = state_name(TASK_FAILURE),

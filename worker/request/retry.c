@@ -123,9 +123,8 @@ static void repr_of(struct str *out, struct span json, bool as_tuple)
 
 static void fail_with_max_retries(struct request *r)
 {
-	auto_str text;
+	auto_str text = STR_INIT(8192);
 
-	str_init(&text, 8192);
 	str_addf(&text, "Can't retry %s[%s] args:", r->message.task, r->message.id);
 	repr_of(&text, r->message.args, true);
 	str_puts(&text, " kwargs:");
