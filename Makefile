@@ -43,13 +43,17 @@ MAIN_OBJ := $(B)/obj/worker/main.o
 LIB_OBJ := $(filter-out $(MAIN_OBJ),$(OBJ))
 BIN := $(B)/bin/smallage
 
+# Tasks of the integration tests; not installed.
+TEST_SO := $(B)/lib/smallage/test-tasks/testtasks.so
+
 # A folder of tasks/ is one plug-in; what it links besides is in its `libs` file (pkg-config names).
 PLUGINS := $(patsubst tasks/%/,%,$(filter %/,$(wildcard tasks/*/)))
 PLUGIN_SO := $(PLUGINS:%=$(B)/lib/smallage/tasks/%.so)
 SHARE := $(B)/share/smallage/templates
 
-.PHONY: all clean test unit lint bench fuzz install format
+.PHONY: all clean test test-tasks unit lint bench fuzz install format
 all: $(BIN) $(PLUGIN_SO) $(SHARE)
+test-tasks: all $(TEST_SO)
 
 $(BIN): $(OBJ)
 	@mkdir -p $(@D)
@@ -69,6 +73,11 @@ $(B)/lib/smallage/tasks/$(1).so: $(patsubst %.c,$(B)/plugin/%.o,$(wildcard tasks
 		$(if $(wildcard tasks/$(1)/ldlibs),$$(file < tasks/$(1)/ldlibs))
 endef
 $(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
+
+$(TEST_SO): $(B)/plugin/tests/plugin/testtasks/testtasks.o
+	@mkdir -p $(@D)
+	$(call say,LINK $@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(shell pkg-config --libs jansson)
 
 $(B)/plugin/%.o: %.c
 	@mkdir -p $(@D)
@@ -97,7 +106,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.main.c $(LIB_OBJ)
 		$(shell pkg-config --libs check $$(cat tests/unit/$(dir $*)libs 2>/dev/null))
 .PRECIOUS: $(B)/tests/unit/%.main.c
 
-test: all
+test: test-tasks
 	tests/run
 
 lint: all

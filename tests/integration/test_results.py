@@ -48,7 +48,7 @@ class Monitor:
 
     def names(self, id):
         """Commands of the connection that stored this id, from the first that names it."""
-        mine = [c for c in self.lines if id in c["command"]]
+        mine = [c for c in self.lines if c["command"].startswith("PUBLISH ") and id in c["command"]]
         assert mine, self.lines
         port = mine[-1]["client_port"]
         return [c["command"].split()[0].upper() for c in self.lines if c["client_port"] == port]
@@ -276,7 +276,7 @@ class TestStates:
         from celery import group
         from celery.canvas import Signature
         header = group(Signature("testtasks.add", args=(n, n), app=app) for n in range(5))
-        result = header.apply_async(app=app)
+        result = header.apply_async()
         result.save(backend=app.backend)
         restored = GroupResult.restore(result.id, backend=app.backend, app=app)
         assert restored.get(timeout=10) == [0, 2, 4, 6, 8]
@@ -299,6 +299,6 @@ class TestPools:
         assert results.value(good) == 3
         assert results.error(bad) == ("ValueError", ["x"], "builtins")
         assert results.error(wrong)[0] == "TypeError"
-        assert results.value(queue.send("retry", (2, 0))) == 2
+        assert results.value(queue.send("retry", (2, 0.2))) == 2
         assert len(results.wait_all(queue.send_many("add", 200, lambda n: (n, n)))) == 200
         queue.wait_empty()

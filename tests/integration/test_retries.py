@@ -156,11 +156,15 @@ def test_backoff_doubles_up_to_its_maximum(queue, worker, results):
 def test_jitter_stays_below_the_cap_in_whole_seconds(queue, worker, results):
     """T-85"""
     one = worker()
+    first = {}
     for _ in range(40):
-        queue.send("autoretry_jitter", (9,), retries=3)
+        first[queue.send("autoretry_jitter", (99,), retries=3)] = None
     one.wait_log("Retry in", count=40)
     import re
-    delays = {float(x) for x in re.findall(r"Retry in ([0-9.]+)s", one.log)}
+    for id, delay in reversed(re.findall(r"jitter\[([0-9a-f-]+)\].{0,3} retry: Retry in ([0-9.]+)s",
+                                         one.log)):
+        first[id] = float(delay)
+    delays = set(first.values())
     assert all(0 <= d <= 8 and d == int(d) for d in delays), delays
     assert len(delays) > 3
 
