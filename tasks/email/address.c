@@ -1,7 +1,8 @@
 #include "tasks/email/address.h"
 
-#include <curl/curl.h>
+#include <idn2.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,20 +91,14 @@ static int check_local(const char *field, const char *local, size_t len, struct 
 	return 0;
 }
 
-/* libcurl carries the IDNA tables already; its URL parser turns a host into A-labels. */
 static char *domain_to_ascii(const char *domain)
 {
-	CURLU *url = curl_url();
-	char *host = NULL, *copy = NULL;
-	struct buf text = {0};
+	uint8_t *ascii = NULL;
+	char *copy = NULL;
 
-	buf_printf(&text, "http://%s/", domain);
-	if (url && !curl_url_set(url, CURLUPART_URL, text.data, 0) &&
-	    !curl_url_get(url, CURLUPART_HOST, &host, CURLU_PUNYCODE))
-		copy = strdup(host);
-	curl_free(host);
-	curl_url_cleanup(url);
-	buf_clear(&text);
+	if (idn2_lookup_u8((const uint8_t *)domain, &ascii, IDN2_NONTRANSITIONAL) == IDN2_OK)
+		copy = strdup((const char *)ascii);
+	idn2_free(ascii);
 	return copy;
 }
 

@@ -17,7 +17,7 @@ static bool ends_with(const char *text, const char *end)
 
 /* "welcome" is a folder with subject.txt, body.txt, body.html; "x.html" and "x.txt" are single
  * files that take the place of one part. Returns -1 after raising. */
-static int render(struct sm_job *job, struct message *m, const char *template)
+static int render(struct sm_job *job, struct mail_message *m, const char *template)
 {
 	const json_t *context = sm_json(job, "context");
 
@@ -32,7 +32,7 @@ static int render(struct sm_job *job, struct message *m, const char *template)
 	return m->html ? 0 : -1;
 }
 
-static int add_addresses(struct sm_job *job, struct message *m, struct fault *fault)
+static int add_addresses(struct sm_job *job, struct mail_message *m, struct fault *fault)
 {
 	if (address_list_add_json(&m->to, "to", sm_json(job, "to"), fault) < 0 ||
 	    address_list_add_json(&m->cc, "cc", sm_json(job, "cc"), fault) < 0 ||
@@ -57,10 +57,10 @@ static json_t *send_email(struct sm_job *job)
 {
 	const char *template = sm_str(job, "template");
 	const char *subject = sm_str(job, "subject");
-	struct message m = {.subject = subject ? subject : "",
-			    .text = sm_str(job, "body"),
-			    .html = sm_str(job, "html"),
-			    .headers = sm_json(job, "headers")};
+	struct mail_message m = {.subject = subject ? subject : "",
+				 .text = sm_str(job, "body"),
+				 .html = sm_str(job, "html"),
+				 .headers = sm_json(job, "headers")};
 	struct fault fault;
 
 	if (json_is_null(m.headers))
@@ -69,7 +69,7 @@ static json_t *send_email(struct sm_job *job)
 	    check_nul(job, "html", &fault) < 0 || add_addresses(job, &m, &fault) < 0)
 		return mail_refuse(job, &m, &fault);
 	if (template && template[0] && render(job, &m, template) < 0) {
-		message_clear(&m);
+		mail_message_clear(&m);
 		return NULL;
 	}
 	/* An empty text beside HTML would be shown instead of it by some readers. */

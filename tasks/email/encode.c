@@ -6,7 +6,7 @@
 #define PLAIN_LINE_MAX	  78
 #define BASE64_LINE_BYTES 57 /* 76 characters */
 
-static const char hex[] = "0123456789ABCDEF";
+static const char hex_digits[] = "0123456789ABCDEF";
 
 void crlf_normalize(struct buf *out, const char *text, size_t len)
 {
@@ -81,7 +81,7 @@ static void qp_line(struct buf *out, const unsigned char *p, size_t len)
 			buf_addc(out, (char)p[i]);
 			column++;
 		} else {
-			char code[3] = {'=', hex[p[i] >> 4], hex[p[i] & 15]};
+			char code[3] = {'=', hex_digits[p[i] >> 4], hex_digits[p[i] & 15]};
 
 			buf_add(out, code, 3);
 			column += 3;

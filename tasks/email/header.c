@@ -96,19 +96,27 @@ static size_t word_take(const char *p, bool is_b, size_t room)
 	return len;
 }
 
+/* Columns for the next encoded word: the rest of this line, or a line of its own when the rest is
+ * small or would cut a short value in two. */
+static size_t word_room(const struct cursor *cur, size_t width)
+{
+	size_t rest = cur->column + 1 < LINE_MAX_COLUMN ? LINE_MAX_COLUMN - cur->column - 1 : 0;
+	bool is_late = cur->column > LINE_MAX_COLUMN / 2;
+
+	if (rest < 2 * WORD_EXTRA || (is_late && width + WORD_EXTRA > rest))
+		return ENCODED_WORD_MAX;
+	return rest < ENCODED_WORD_MAX ? rest : ENCODED_WORD_MAX;
+}
+
 /* The whole value as encoded words; readers drop the white space between them. */
 static void put_encoded(struct cursor *cur, const char *value)
 {
-	size_t total = strlen(value);
-	bool is_b = (total + 2) / 3 * 4 < q_width(value, total);
+	size_t total = strlen(value), width = q_width(value, total);
+	bool is_b = (total + 2) / 3 * 4 < width;
 
 	while (*value) {
 		struct buf word = {0};
-		size_t room = cur->column + 1 < LINE_MAX_COLUMN - 2 * WORD_EXTRA
-				      ? LINE_MAX_COLUMN - cur->column - 1
-				      : LINE_MAX_COLUMN - 1;
-		size_t len =
-			word_take(value, is_b, room < ENCODED_WORD_MAX ? room : ENCODED_WORD_MAX);
+		size_t len = word_take(value, is_b, word_room(cur, width));
 
 		buf_puts(&word, is_b ? "=?utf-8?b?" : WORD_PREFIX);
 		if (is_b)

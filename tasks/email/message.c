@@ -60,7 +60,7 @@ static void put_id_left(struct buf *out, const char *task_id)
 		buf_printf(out, "_%016llx", (unsigned long long)hash);
 }
 
-static char *message_id(const struct message *m)
+static char *message_id(const struct mail_message *m)
 {
 	struct buf id = {0};
 
@@ -128,7 +128,7 @@ static int check_headers(json_t *headers, struct fault *fault)
 	return 0;
 }
 
-static int check(const struct message *m, struct fault *fault)
+static int check(const struct mail_message *m, struct fault *fault)
 {
 	if (m->from.count != 1)
 		return fault_set(fault, "from: exactly one address is needed");
@@ -183,7 +183,7 @@ static char *boundary_choose(const struct part *parts, size_t count)
 	return boundary.data;
 }
 
-static void put_body(struct buf *out, const struct message *m)
+static void put_body(struct buf *out, const struct mail_message *m)
 {
 	struct part parts[2];
 	size_t count = 0;
@@ -213,7 +213,8 @@ static void put_body(struct buf *out, const struct message *m)
 	free(boundary);
 }
 
-int message_build(struct buf *out, const struct message *m, char **ret_id, struct fault *fault)
+int mail_message_build(struct buf *out, const struct mail_message *m, char **ret_id,
+		       struct fault *fault)
 {
 	char *id;
 	void *iter;
@@ -237,7 +238,7 @@ int message_build(struct buf *out, const struct message *m, char **ret_id, struc
 	return 0;
 }
 
-void message_clear(struct message *m)
+void mail_message_clear(struct mail_message *m)
 {
 	address_list_clear(&m->from);
 	address_list_clear(&m->reply_to);

@@ -12,8 +12,8 @@
 #include "tasks/email/address.h"
 #include "tasks/email/buf.h"
 
-/* Texts are borrowed. The lists are the message's own: message_clear frees them. */
-struct message {
+/* Texts are borrowed. The lists are the message's own: mail_message_clear frees them. */
+struct mail_message {
 	struct address_list from;     /* exactly one */
 	struct address_list reply_to; /* none or more */
 	struct address_list to, cc, bcc;
@@ -26,7 +26,8 @@ struct message {
 };
 
 /* Appends the mail; *ret_id gets the Message-ID with its angle brackets (to be freed). */
-int message_build(struct buf *out, const struct message *m, char **ret_id, struct fault *fault);
-void message_clear(struct message *m);
+int mail_message_build(struct buf *out, const struct mail_message *m, char **ret_id,
+		       struct fault *fault);
+void mail_message_clear(struct mail_message *m);
 
 #endif

@@ -166,7 +166,7 @@ static json_t *address_array(const struct address_list *list)
 	return array;
 }
 
-static json_t *sent(struct sm_job *job, const struct message *m, const char *id,
+static json_t *sent(struct sm_job *job, const struct mail_message *m, const char *id,
 		    const struct smtp_mail *mail, const struct smtp_result *result)
 {
 	char response[520];
@@ -192,7 +192,7 @@ static size_t collect(const char **out, size_t n, const struct address_list *lis
 	return n;
 }
 
-static json_t *deliver(struct sm_job *job, const struct message *m, const struct buf *data,
+static json_t *deliver(struct sm_job *job, const struct mail_message *m, const struct buf *data,
 		       const char *id)
 {
 	struct setting_source from = settings_of_job(job);
@@ -218,7 +218,7 @@ static json_t *deliver(struct sm_job *job, const struct message *m, const struct
 	return sent(job, m, id, &mail, &result);
 }
 
-static int set_sender(struct sm_job *job, struct message *m, struct fault *fault)
+static int set_sender(struct sm_job *job, struct mail_message *m, struct fault *fault)
 {
 	const char *address = sm_setting(job, "email_from_address");
 	const char *name = sm_setting(job, "email_from_name");
@@ -233,13 +233,13 @@ static int set_sender(struct sm_job *job, struct message *m, struct fault *fault
 	return address_list_add_named(&m->from, "email_from_address", name, address, fault);
 }
 
-json_t *mail_refuse(struct sm_job *job, struct message *m, const struct fault *fault)
+json_t *mail_refuse(struct sm_job *job, struct mail_message *m, const struct fault *fault)
 {
-	message_clear(m);
+	mail_message_clear(m);
 	return sm_raise(job, "ValueError", "%s", fault->text);
 }
 
-json_t *mail_send(struct sm_job *job, struct message *m)
+json_t *mail_send(struct sm_job *job, struct mail_message *m)
 {
 	struct setting_source from = settings_of_job(job);
 	struct fault fault;
@@ -249,7 +249,7 @@ json_t *mail_send(struct sm_job *job, struct message *m)
 
 	m->task_id = sm_id(job);
 	m->date = time(NULL);
-	if (set_sender(job, m, &fault) < 0 || message_build(&data, m, &id, &fault) < 0)
+	if (set_sender(job, m, &fault) < 0 || mail_message_build(&data, m, &id, &fault) < 0)
 		return mail_refuse(job, m, &fault);
 	if (setting_bool(&from, "email_enabled"))
 		result = deliver(job, m, &data, id);
@@ -258,7 +258,7 @@ json_t *mail_send(struct sm_job *job, struct message *m)
 				   address_array(&m->to), "message_id", id, "size",
 				   (json_int_t)data.len, "attempts", sm_retries(job) + 1);
 	free(id);
-	message_clear(m);
+	mail_message_clear(m);
 	return result;
 }
 
@@ -292,7 +292,7 @@ static void add_common(struct sm_job *job, const char *email, const char *name, 
 json_t *mail_send_template(struct sm_job *job, const char *template, const char *email,
 			   const char *name, json_t *context)
 {
-	struct message m = {0};
+	struct mail_message m = {0};
 	struct fault fault;
 
 	add_common(job, email, name, context);

@@ -9,9 +9,9 @@
 
 /* Fills in From (unless it is set), id and date, sends by the settings, clears the message.
  * Returns the task's result, or NULL after raising. */
-json_t *mail_send(struct sm_job *job, struct message *m);
+json_t *mail_send(struct sm_job *job, struct mail_message *m);
 /* Clears the message and raises ValueError with the fault's text. */
-json_t *mail_refuse(struct sm_job *job, struct message *m, const struct fault *fault);
+json_t *mail_refuse(struct sm_job *job, struct mail_message *m, const struct fault *fault);
 
 /*
  * Sends the template folder `template` (subject.txt, body.txt, body.html) to one person; takes
