@@ -152,7 +152,8 @@ struct amqp_declare *declare_get(struct amqp_publisher *p, const struct queue_de
 /* Begins with the first that is needed, unless one is running. */
 void declare_continue(struct amqp_publisher *p);
 void declare_method(struct amqp_publisher *p, const amqp_method_t *method); /* of channel 2 */
-void declare_reset(struct amqp_publisher *p); /* the connection is gone */
+void declare_reset(struct amqp_publisher *p);			 /* the connection is gone */
+void declare_forget(struct amqp_publisher *p, const char *name); /* the queue was deleted */
 void declare_clear(struct amqp_publisher *p);
 
 /* broker_amqp.c */

@@ -94,6 +94,14 @@ void declare_reset(struct amqp_publisher *p)
 	}
 }
 
+void declare_forget(struct amqp_publisher *p, const char *name)
+{
+	struct amqp_declare *d = map_get(p->declares, name);
+
+	if (d && d->state == DECLARE_DONE)
+		d->state = DECLARE_NEEDED;
+}
+
 void declare_clear(struct amqp_publisher *p)
 {
 	struct map_entry *e;

@@ -150,6 +150,7 @@ static void cancel_received(struct amqp_consumer *c, const amqp_basic_cancel_t *
 	}
 	if (!found)
 		return;
+	declare_forget(&c->broker->publisher, found->topology->name);
 	forgive_long_lived(c, found);
 	if (found->backoff.rounds == 0) {
 		backoff_next(&found->backoff); /* when it happens again soon, it has to wait */
