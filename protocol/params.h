@@ -3,8 +3,8 @@
  *     "to: str, subject: str, body: str, html: str | None = None, *, tenant_id: any = None,
  * **extra" Types: any, str, int, float (takes int too), number (int, float, Decimal), bool, list,
  * dict; each may be followed by "| None". Defaults are JSON (or Python's None, True, False). A
- * tagged value (datetime, UUID, Decimal, bytes) passes as `str` too. Binding words its errors as
- * CPython does.
+ * tagged value (datetime, UUID, Decimal, bytes) passes as `str` too and is bound as its text; a
+ * truth value passes as `int` and is bound as 0 or 1. Binding words its errors as CPython does.
  */
 #ifndef PROTOCOL_PARAMS_H
 #define PROTOCOL_PARAMS_H

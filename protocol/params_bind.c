@@ -10,6 +10,8 @@
 #include "protocol/pyjson.h"
 #include "protocol/pyjson_impl.h"
 
+#define NAME_SHOWN 100 /* characters of a name that no parameter has */
+
 struct binding {
 	const struct params *params;
 	const char *function;
@@ -94,7 +96,7 @@ static int bind_keyword(struct binding *b, const char *name, size_t len, json_t 
 	if (!b->extra)
 		return pyjson_fail(b->err, ERR_INVALID,
 				   "%s() got an unexpected keyword argument '%.*s'", b->function,
-				   len < 400 ? (int)len : 400, name);
+				   (int)pyjson_char_offset(name, len, NAME_SHOWN), name);
 	return json_object_setn_new_nocheck(b->extra, name, len, json_incref(value));
 }
 

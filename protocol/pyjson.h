@@ -27,7 +27,8 @@
 json_t *pyjson_load(const char *data, size_t len, struct err *err);
 
 /* Appends the value as json.dumps(value) does: separators ", " and ": ", ASCII only, lower-case
- * \u escapes, floats as repr. Returns -1 when `out` is full. */
+ * \u escapes, floats as repr. Returns -1 when `out` is full; a value deeper than PYJSON_MAX_DEPTH
+ * counts as filling it. */
 int pyjson_dump(struct str *out, const json_t *value);
 /* As pyjson_dump of a string. `text` must be UTF-8 (invalid bytes become \ufffd). */
 int pyjson_dump_str(struct str *out, const char *text, size_t len);
@@ -74,8 +75,8 @@ int pyjson_scan(const char *data, size_t len, enum pyjson_kind *ret_kind, struct
 enum pyjson_kind pyjson_kind_of(struct span value);
 
 /* Appends Python's repr() of the value ('a', True, None, {'k': [1]}), as saferepr cuts it:
- * at most `max_len` characters, containers below `max_levels` as [...] {...} (...). `as_tuple`
- * prints a top-level array as a tuple. Source: celery/utils/saferepr.py. */
+ * at most `max_len` characters, containers below `max_levels` as [...] {...} (...); 0 = no limit.
+ * `as_tuple` prints a top-level array as a tuple. Source: celery/utils/saferepr.py. */
 int pyjson_repr(struct str *out, const json_t *value, size_t max_len, unsigned max_levels,
 		bool as_tuple);
 

@@ -60,7 +60,9 @@ static bool is_ascii(const char *data, size_t len)
 
 static int fail_utf8(const char *data, size_t len, struct err *err)
 {
-	size_t good = 0;
+	const char *why = "invalid continuation byte";
+	size_t good = 0, left;
+	unsigned char bad;
 
 	/* The place of the first bad sequence: each character is at most four bytes. */
 	while (good < len) {
@@ -72,8 +74,15 @@ static int fail_utf8(const char *data, size_t len, struct err *err)
 			break;
 		good += n;
 	}
-	return err_set(err, ERR_INVALID, "'utf-8' codec can't decode byte 0x%02x in position %zu",
-		       good < len ? (unsigned char)data[good] : 0, good);
+	bad = good < len ? (unsigned char)data[good] : 0;
+	left = len - good;
+	if (bad < 0xc2 || bad > 0xf4)
+		why = "invalid start byte";
+	else if (left < (bad >= 0xf0 ? 4U : bad >= 0xe0 ? 3U : 2U))
+		why = "unexpected end of data";
+	return err_set(err, ERR_INVALID,
+		       "'utf-8' codec can't decode byte 0x%02x in position %zu: %s", bad, good,
+		       why);
 }
 
 int pyjson_lex_init(struct pyjson_lexer *lx, const char *data, size_t len, struct err *err)

@@ -28,7 +28,8 @@ enum intake {
 	INTAKE_INVALID_TASK,	/* decoded, but not a task message: ERROR, reject */
 	INTAKE_REFUSED_CONTENT, /* content type not accepted, `task` header there: ERROR, reject */
 	INTAKE_ETA_OVERFLOW,	/* ERROR, FAILURE OverflowError stored, reject */
-	INTAKE_BAD_KWARGS, /* v2 kwargs not a mapping: FAILURE InvalidTaskError stored, reject */
+	/* v2 kwargs not a mapping, args not a list: FAILURE InvalidTaskError stored, reject */
+	INTAKE_BAD_KWARGS,
 };
 
 enum tristate { TRI_NULL = -1, TRI_FALSE = 0, TRI_TRUE = 1 };
@@ -78,8 +79,9 @@ struct task_message {
 struct task_message_options {
 	const char *const
 		*accept_content; /* NULL-terminated names or mime types; NULL = {"json"} */
-	bool naive_is_local;	 /* v1 with utc=false: naive times mean ... */
-	int local_offset_s;	 /* ... this offset from UTC */
+	/* v1 with utc=false: naive times mean ... (Celery 5.7.0 takes them as UTC even then) */
+	bool naive_is_local;
+	int local_offset_s; /* ... this offset from UTC */
 };
 
 void task_message_init(struct task_message *t);

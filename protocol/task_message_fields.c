@@ -266,13 +266,13 @@ static enum intake read_time(const json_t *value, const char *label, int64_t nai
 	if (!*text)
 		return fail_time(label, value, "empty text", err);
 	if (strlen(text) != json_string_length(value) && json_is_string(value))
-		return fail_time(label, value, "String contains unknown ISO components", err);
+		return fail_time(label, value, "not an ISO 8601 time", err);
 	if (iso8601_parse(text, strlen(text), &us, &is_naive, &cause) == 0) {
 		*ret_us = is_naive ? us - naive_offset_us : us;
 		return INTAKE_OK;
 	}
 	if (cause.code != ERR_LIMIT)
-		return fail_time(label, value, cause.text, err);
+		return fail_time(label, value, "not an ISO 8601 time", err);
 	/* A time at the edge of the calendar that its offset pushes over it. */
 	*ret_us = strncmp(text, "9999", 4) == 0 ? YEAR_9999_US : YEAR_1_US;
 	return INTAKE_ETA_OVERFLOW;

@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Records the golden files of this folder from a real Celery: tests/golden/record.py (celery 5.7.0).
+
+A file is lines of tab-separated fields; a field that holds anything but printable ASCII is written
+as "hex:" and its bytes. An expected field begins with "= " (what Python made of it) or with "! "
+(the error it raised).
+"""
+import datetime
+import json
+import os
+import random
+import sys
+import types
+from unittest import mock
+
+import celery
+from celery import Celery
+from celery.app.task import Context
+from celery.utils.saferepr import saferepr
+from celery.worker import request as worker_request
+from celery.worker import strategy as worker_strategy
+from celery.worker.consumer.consumer import Consumer
+from kombu.message import Message
+from kombu.utils import json as kombu_json
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+app = Celery("golden", broker="memory://", backend="cache+memory://", set_as_current=True)
+app.conf.update(enable_utc=True, timezone="UTC", result_extended=False)
+
+
+def field(value):
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogatepass")
+    if all(32 <= b < 127 for b in value) and not value.startswith(b"hex:"):
+        return value.decode()
+    return "hex:" + value.hex()
+
+
+def write(path, rows):
+    path = os.path.join(HERE, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as out:
+        for row in rows:
+            out.write("\t".join(field(f) for f in row) + "\n")
+
+
+def outcome(function, *args, **kwargs):
+    try:
+        return "= " + function(*args, **kwargs)
+    except Exception as exc:
+        return "! " + str(exc)
+
+
+# pyjson -------------------------------------------------------------------------------------------
+
+PLAIN = r'''
+null|true|false|0|-0|1|-1|007|01|-|-a|1.|1.5|.5|1e5|1E5|1e+5|1e-5|1e|1e+|0.1|1.0|100.0|1e16|1e15|123456789012345678
+9223372036854775807|-9223372036854775808|9223372036854775808|123456789012345678901234567890|-99999999999999999999
+1e400|-1e400|1e-400|5e-324|1.7976931348623157e308|0.1e1|3.141592653589793|2.5e-8|1e22|1e21|123456.789e3
+NaN|Infinity|-Infinity|-NaN|+1|nan|Inf|[NaN, -Infinity]|""|"a"|"a\nb"|"\u00e9"|"\ud83d\ude00"|"\ud800"|"\udc00\ud800"
+"\ud800\u0041"|"\ud83d\ud83d\ude00"|"\u0000"|"\x41"|"\u12"|"\u12g4"|"abc|"\|"\"|"\/\b\f\n\r\t\\\""|"\u007f"|'a'
+[]|[ ]|[1]|[1,2]|[1 , 2]|[1,]|[,1]|[1 2]|[|]|[1|{}|{ }|{"a":1}|{"a" : 1 , "b":2}|{"a":1,}|{"a"}|{"a":}|{a:1}|{1:2}
+{"a":1 "b":2}|{"a":1|{"a"|{"a":1,"a":2}|{"b":1,"a":2,"b":3}|{"":0}|{"\u0000":1}|{"\u00e9":1}|[[[[]]]]|{"a":{"b":{"c":[]}}}
+[1] x|nul|tru|True|None|   1   |[1, "two", 3.0, null, true, {"k": [false]}]
+[[1, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]
+{"__type__": "datetime"}|{"__type__": "datetime", "__value__": "x", "more": 1}|{"__value__": 1}
+'''
+
+TAGS = [
+    ("datetime", v) for v in (
+        "2026-01-02T03:04:05.000678+00:00", "2026-01-02T03:04:05", "2026-01-02", "20260102T030405Z",
+        "2026-01-02 03:04", "2026-W01-3", "2026-13-01", "2026-02-30", "2026-01-02T24:00", "", "x", None, 5,
+        "2026-01-02T03:04:05+25:00", "2026-01-02T03:04:05.1234567", "2024-02-29", "0000-01-01")
+] + [("date", v) for v in ("2026-01-02", "2026-01-02T03:04", "20260102", "x", 1, "2026-1-2")
+] + [("time", v) for v in ("03:04:05", "03:04", "T03:04", "03:04:05.5+02:00", "25:00", "", "3:4", 1)
+] + [("decimal", v) for v in ("1.50", "-0", "1E+5", "1e5", "NaN", "sNaN12", "-Infinity", "inf", " 1 ", "1_000.5", ".5", "5.",
+                              "", ".", "abc", "1e", "0x1", 5, 1.5, True, None, "1E1000000000000000000000", [1])
+] + [("uuid", v) for v in ({"hex": "11111111111141118111111111111111"}, {"hex": "{11111111-1111-4111-8111-111111111111}"},
+                           {"hex": "urn:uuid:11111111-1111-4111-8111-11111111111A"}, {"hex": "1"}, {"hex": "g" * 32}, {}, "x",
+                           {"hex": "1" * 33}, None)
+] + [("bytes", v) for v in ("abc", "", "\u00e9", "\ud800", 1, None)
+] + [("base64", v) for v in ("//4=", "AA==", "AAA", "A", "", "*/*/4=", 1, "\u00e9")
+] + [("nope", "x"), (None, 1), ([], 1), (1, 1)]
+
+
+def record_pyjson():
+    texts = [t for line in PLAIN.strip("\n").split("\n") for t in line.split("|") if t]
+    texts += ['"a\x01b"', '"a\tb"', "[1,\n 2,\n x]", '"\u00e9"', '["\u00e9", x]', '"\U0001f600"', "\ufeff[]", " ", "",
+              "1" * 4300, "-" + "1" * 4300, "[\n1\n]\n"]
+    random.seed(7)
+    texts += [repr(random.uniform(-1, 1) * 10 ** random.randint(-30, 30)) for _ in range(300)]
+    rows = [(t, outcome(lambda: kombu_json.dumps(kombu_json.loads(t.encode())))) for t in texts]
+    for bad in (b'"\xff"', b'"\xc3"', b'"\xed\xa0\x80"', b'"\xc0\x80"', b'"\xf4\x90\x80\x80"'):
+        rows.append((bad, outcome(kombu_json.loads, bad)))
+    write("pyjson/load.tsv", rows)
+
+    rows = []
+    for tag, value in TAGS:
+        for text in (json.dumps({"__type__": tag, "__value__": value}), json.dumps([{"k": {"__value__": value, "__type__": tag}}])):
+            try:
+                kombu_json.loads(text.encode())
+                rows.append((text, "="))
+            except Exception:
+                rows.append((text, "!"))
+    write("pyjson/tags.tsv", rows)
+
+
+REPRS = [
+    None, True, 1, -1.5, 1e100, "", "a'b", 'a"b', "a\nb", "\u00e9", [], {}, [1], [1, 2], [[[[1]]]], [[[[[]]]]], {"a": {"b": {"c": {"d": 1}}}},
+    {"k": [1, {"x": None}]}, ["word " * 50], ["x" * 300], [1] * 200, {"key%d" % i: i for i in range(100)}, [["a" * 60, "b" * 60], ["c" * 60]],
+    [{"a": ["b" * 20, {"c": "d" * 30}]}] * 5, float("nan"), float("inf"), float("-inf"), 10 ** 30, [True, False, None], "\u65e5\u672c\u8a9e " * 30,
+    datetime.datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=datetime.timezone.utc), datetime.datetime(2026, 1, 2), datetime.datetime(2026, 1, 2, 3, 4, 5),
+    datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=5, minutes=30))),
+    datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=-5, minutes=-30))),
+    datetime.date(2026, 1, 2), datetime.time(3, 4, 5), datetime.time(3, 4), datetime.time(3, 4, 0, 5), b"abc", b"it's", b"\xff\xfe", b"",
+    [datetime.date(2026, 1, 2), b"abc" * 20],
+]
+
+
+def record_repr():
+    import decimal
+    import uuid
+    values = REPRS + [decimal.Decimal("1.50"), uuid.UUID("11111111-1111-4111-8111-111111111111")]
+    rows = []
+    for value in values:
+        text = kombu_json.dumps(value)
+        for max_len in (0, 1, 2, 3, 5, 8, 10, 20, 50, 64, 100, 1024):
+            for levels in (0, 1, 3):
+                for as_tuple in (False, True) if isinstance(value, list) else (False,):
+                    shown = saferepr(tuple(value) if as_tuple else value, max_len or None, maxlevels=levels)
+                    rows.append((text, str(max_len), str(levels), "t" if as_tuple else "l", "= " + shown))
+    write("pyjson/repr.tsv", rows)
+
+
+# params -------------------------------------------------------------------------------------------
+
+SIGNATURES = ["", "a", "a, b", "a, b, c", "a, b=2", "a=1, b=2", "*, k", "a, *, k", "a, *, k=1", "a, b=2, *, k, m=3, n", "**extra",
+              "a, **extra", "a, b, *, k=0, **extra", "a, b, c, d"]
+ARGS = [[], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5]]
+KWARGS = [{}, {"a": 9}, {"b": 9}, {"k": 9}, {"z": 9}, {"z": 8, "y": 7}, {"a": 9, "k": 9}, {"b": 8, "c": 9}, {"k": 1, "m": 2, "n": 3}, {"": 1}]
+
+
+def record_params():
+    rows = []
+    for signature in SIGNATURES:
+        scope = {}
+        names = [p.strip().split("=")[0] for p in signature.split(",") if p.strip() and p.strip() != "*"]
+        pairs = ", ".join('("%s", %s)' % (n, n) for n in names if not n.startswith("**"))
+        rest = ", **extra" if "**extra" in signature else ""
+        exec("def send(%s): return dict([%s]%s)" % (signature, pairs, rest), scope)
+        for args in ARGS:
+            for kwargs in KWARGS:
+                got = outcome(lambda: json.dumps(scope["send"](*args, **kwargs)))
+                rows.append((signature, json.dumps(args), json.dumps(kwargs), got))
+    write("params/bind.tsv", rows)
+
+
+# task_message -------------------------------------------------------------------------------------
+
+def record_messages():
+    """What a producer sends: reading and writing it again must give the same bytes."""
+    now = datetime.datetime(2026, 11, 21, 4, 35, 1, 651532, tzinfo=datetime.timezone.utc)
+    sig = app.signature("capp.cb", args=(1,), options={"task_id": "cb-1"})
+    calls = [
+        {},
+        {"args": (1, 2)},
+        {"args": ("\u00e9\U0001f600\ud800", None, 1.5, [1, {"a": float("nan")}]), "kwargs": {"y": '\u00e9"', "n": 10 ** 30}},
+        {"args": (datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc), b"\xff\xfe", b"abc")},
+        {"countdown": 10, "now": now, "expires": 60},
+        {"retries": 3, "time_limit": 10, "soft_time_limit": 5.5},
+        {"group_id": "g-1", "group_index": 7, "root_id": "r-1", "parent_id": "p-1", "shadow": "shadowname"},
+        {"callbacks": [sig], "errbacks": [sig], "chain": [sig, sig], "chord": sig},
+        {"chain": []},
+        {"ignore_result": True, "replaced_task_nesting": 2, "argsrepr": "(...)", "kwargsrepr": "{...}"},
+        {"ignore_result": None, "stamped_headers": ["st"], "st": ["abc", 1]},
+    ]
+    rows = []
+    for call in calls:
+        message = app.amqp.as_task_v2("t-1", "capp.add", origin="gen1@host", timezone=datetime.timezone.utc, **call)
+        rows.append((kombu_json.dumps(message.headers), kombu_json.dumps(message.body)))
+    write("task_message/v2.tsv", rows)
+
+
+V2 = {"lang": "py", "task": "capp.add", "id": "t-1"}
+TRIPLE = '[[1, 2], {"k": "v"}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+V1 = {"task": "capp.add", "id": "t-1", "args": [1, 2]}
+
+
+def intake_cases():
+    def v2(body=TRIPLE, content_type="application/json", encoding="utf-8", **headers):
+        return {**V2, **headers}, content_type, encoding, body
+
+    def v1(content_type="application/json", headers=None, **fields):
+        return headers or {}, content_type, "utf-8", json.dumps({**V1, **fields})
+
+    yield from (v2(), v2(encoding=""), v2(lang="go"), v2(my_header="v", n=1), v2(celery_beat_task=True), v2("[[], {}, null]"), v2("[[], {}, {}]"))
+    yield v2(**{"x-death": [{"count": 1}], "x-first-death-queue": "q", "compression": None, "hostname": "h", "more": [1, None]})
+    for retries in (0, 3, 2.0, True):
+        yield v2(retries=retries)
+    for value in (None, 0, 7, 7.0):
+        yield v2(group_index=value)
+    for value in (None, [None, None], [10, 5], [10.5, None], [0, 0], [], 0):
+        yield v2(timelimit=value)
+    for value in (None, True, False, 0, 1, "", "x"):
+        yield v2(ignore_result=value)
+    for text in ("2026-11-21T04:35:11", "2026-11-21T04:35:11.5", "2026-11-21T04:35:11.651532+02:00", "2026-11-21T04:35:11Z", "2026-11-21",
+                 "20261121T043511Z", "2026-11-21T04:35:11+02", "2026-11-21T04:35:11-0330", "1999-01-01T00:00:00"):
+        yield v2(eta=text)
+        yield v2(expires=text)
+    for bad in ("x", "now", "2020-13-01", "2020-01-01T25:00", "it's", "a\nb", 5, 5.5, True):
+        yield v2(eta=bad)
+        yield v2(expires=bad)
+    yield v2(eta="9999-12-31T23:59:59-12:00")
+    yield v2(shadow="s")
+    yield v2(group="g", root_id="r", parent_id="p", origin="o", argsrepr="(1)", kwargsrepr="{}", stamped_headers=["a"], stamps={"a": "b"})
+    for body in ("", "[1", "x", '[[], {}, {}', '{"a": 1', "[[], {}, {\"a\": {\"__type__\": \"nope\", \"__value__\": 1}}]", '"\xff'.encode("latin-1")):
+        yield v2(body)
+        yield {}, "application/json", "utf-8", body
+    yield v2('["abc", {}, null]')
+    for kind in ("application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "application/JSON"):
+        yield v2(content_type=kind)
+        yield v1(content_type=kind)
+    for body in ("[]", "[[], {}, {}]", "null", "5", '"task"', '{"id": "x"}', "{}"):
+        yield {}, "application/json", "utf-8", body
+        yield {"id": "x"}, "application/json", "utf-8", body
+    yield from (v1(), v1(kwargs={"k": "v"}), v1(group="g"), v1(retries=2, timelimit=[10, 5]))
+    yield from (v1(eta="2026-11-21T04:35:11"), v1(eta="2026-11-21T04:35:11", utc=False), v1(expires="2030-11-21T04:35:11+01:00"), v1(eta="bad"))
+    for kwargs in (None, [], "x", 5):
+        yield v1(kwargs=kwargs)
+    yield v1(headers={"my_header": 1}, shadow="s")
+    yield v1(callbacks=[{"task": "cb"}], errbacks=None, chord={"task": "body"})
+    hybrid = json.dumps({**V1, "kwargs": {"k": 1}, "retries": 5, "eta": "2026-11-21T04:35:11", "origin": "body", "group": "bg"})
+    yield v2(hybrid)
+    yield v2(hybrid, retries=1, origin="header", eta=None, my=1)
+    yield v2(json.dumps({**V1, "kwargs": []}))
+    yield v2(json.dumps({"args": [3]}), id="h-1")
+
+
+@app.task(name="capp.add")
+def add(*args, **kwargs):
+    pass
+
+
+def handler(got):
+    """Celery's own task handler around a consumer that only takes notes."""
+    consumer = mock.MagicMock()
+    consumer.app, consumer.event_dispatcher, consumer.disable_rate_limits = app, None, True
+    consumer.controller.state.revoked = set()
+    consumer.strategies = {}
+    for kind, position in (("unknown", None), ("invalid", 2), ("decode", 1)):
+        name = {"unknown": "on_unknown_message", "invalid": "on_invalid_task", "decode": "on_decode_error"}[kind]
+        setattr(consumer, name, lambda *a, kind=kind, position=position: got.append((kind, a[position] if position is not None else "")))
+
+    class Noted(worker_request.Request):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            got.append(("request", self))
+
+        def revoked(self):
+            return True
+
+    add.backend.mark_as_failure = lambda *a, **kw: got.append(("overflow", a[1]))
+    with mock.patch.object(worker_strategy, "create_request_cls", lambda *a, **kw: Noted):
+        consumer.strategies["capp.add"] = worker_strategy.default(add, app, consumer)
+    return Consumer.create_task_handler(consumer, promise=lambda *a, **kw: mock.MagicMock())
+
+
+def micros(when):
+    return when and (when - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
+
+
+def describe(request):
+    context = Context(request.request_dict)
+    _, _, embed = request._payload
+    custom = {k: v for k, v in (context.headers or {}).items() if not k.startswith("x-") and k != "meth"}
+    return {
+        "task": request.type, "id": request.id, "args": list(request.args), "kwargs": request.kwargs,
+        "eta": micros(request.eta), "expires": micros(request.expires),
+        "limits": [limit or None for limit in request.time_limits],
+        "retries": int(context.retries), "group": context.group, "group_index": context.group_index,
+        "root_id": context.root_id, "parent_id": context.parent_id, "shadow": context.shadow, "origin": context.origin,
+        "ignore_result": None if context.__dict__.get("ignore_result") is None else bool(context.ignore_result),
+        "embed": {k: (embed or {}).get(k) for k in ("callbacks", "errbacks", "chain", "chord")},
+        "custom": custom or None,
+    }
+
+
+def record_intake():
+    rows = []
+    for headers, content_type, encoding, body in intake_cases():
+        got = []
+        body = body.encode() if isinstance(body, str) else body
+        message = Message(body=body, content_type=content_type, content_encoding=encoding, headers=json.loads(json.dumps(headers)),
+                          delivery_tag=1, accept={"application/json"}, channel=mock.MagicMock())
+        try:
+            handler(got)(message)
+        except Exception as exc:
+            got.append(("crash", repr(exc)))
+        kind, what = got[-1]
+        text = json.dumps(describe(what)) if kind == "request" else str(what)
+        rows.append((json.dumps(headers), content_type, encoding, body, kind, text))
+    write("task_message/intake.tsv", rows)
+
+
+# result -------------------------------------------------------------------------------------------
+
+def record_result():
+    backend = app.backend
+    when = datetime.datetime(2026, 11, 21, 4, 35, 54, 664825, tzinfo=datetime.timezone.utc)
+    rows = []
+
+    def record(name, result, state, traceback=None, extended=False, **request):
+        app.conf.result_extended = extended
+        with mock.patch.object(app, "now", lambda: when):
+            meta = backend._get_result_meta(result, state, traceback, Context(request) if request else None)
+        meta["task_id"] = "t-1"
+        rows.append((name, backend.encode(meta)))
+
+    base = {"id": "t-1", "task": "capp.add", "children": []}
+    record("success", 3, "SUCCESS", **base)
+    record("started", {"pid": 1532, "hostname": "w2@h"}, "STARTED", **base)
+    record("retry", backend.prepare_exception(KeyError("again")), "RETRY", "Traceback (most recent call last):\n x\n", **base)
+    record("failure", backend.prepare_exception(ValueError("caf\u00e9", 1, None)), "FAILURE", "Tr\n", **base)
+    record("revoked", backend.prepare_exception(celery.exceptions.TaskRevokedError("expired")), "REVOKED", **base)
+    record("ids", None, "SUCCESS", group="g-1", parent_id="p-1", **base)
+    record("extended", None, "SUCCESS", extended=True, args=[1], kwargs={"k": "v"}, hostname="w@h", retries=2,
+           delivery_info={"routing_key": "celery"}, stamped_headers=["st"], stamps={"st": "abc", "other": 1}, **base)
+    record("extended_bare", None, "SUCCESS", extended=True, args=[], kwargs={}, hostname="w@h", delivery_info={}, **base)
+    when = when.replace(microsecond=0, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+    record("offset", None, "FAILURE", **base)
+    app.conf.result_extended = False
+    write("result/record.tsv", rows)
+
+
+if __name__ == "__main__":
+    assert isinstance(sys.modules["celery"], types.ModuleType) and celery.__version__ == "5.7.0", "celery 5.7.0 decides"
+    record_pyjson()
+    record_repr()
+    record_params()
+    record_messages()
+    record_intake()
+    record_result()
