@@ -272,7 +272,8 @@ static void ended(struct pool_link *link)
 	slot_refresh(slot);
 	if (p->solo) {
 		unit_exited(slot->unit, 0);
-	} else if (p->options.kind == POOL_THREADS && !slot->is_closed) {
+	} else if (p->options.kind == POOL_THREADS && !slot->is_closed &&
+		   slot->unit->doom == DOOM_NONE) {
 		slot->unit->is_broken = true;
 		unit_doom(slot->unit, DOOM_KILLED, SIGKILL);
 	}

@@ -14,7 +14,7 @@
 #include "worker/pool/pool_state.h"
 
 #define LOOK_FIRST_US	1000
-#define LOOK_LAST_US	16000
+#define LOOK_LAST_US	4000
 #define AVERAGE_OVER	8
 #define AVERAGE_CAP_US	10000  /* one slow job must not spoil the average for long */
 #define SIGNAL_AGAIN_US 500000 /* a signal may come just before a call blocks */
