@@ -278,11 +278,10 @@ static void come_up(struct broker_filesystem *f)
 
 static void scan(struct broker_filesystem *f)
 {
-	struct err err = {0};
-
 	f->needs_scan = false;
-	if (filesystem_inbox_scan(f->inbox, &err) < 0)
-		say_trouble(f, &err);
+	/* Not to be read any more: the next poll opens it anew, or says why it cannot. */
+	if (filesystem_inbox_scan(f->inbox, NULL) < 0)
+		f->is_watch_lost = true;
 }
 
 static void poll_folder(struct broker_filesystem *f)
