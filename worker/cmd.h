@@ -36,6 +36,11 @@ int cmd_status(int argc, char **argv);
 
 extern const struct cli_option cmd_check_options[], cmd_call_options[], cmd_status_options[];
 
+/* docs/CONFIG.md and docs/man/smallage.1, out of the same tables. */
+int cmd_doc_markdown(struct str *out, struct err *err);
+int cmd_doc_roff(struct str *out, struct err *err);
+int cmd_doc_print(int (*write)(struct str *out, struct err *err)); /* returns the exit code */
+
 /* The text of `smallage help COMMAND`. */
 void cmd_help_text(struct str *out, const struct cmd *cmd);
 

@@ -185,6 +185,7 @@ static void on_published(void *ctx, const struct err *err)
 	if (err)
 		call->publish_err = *err;
 	call->is_published = true;
+	client_wake(&call->client);
 }
 
 static int publish(struct call *call, const struct task_message *t, const struct str *body,
@@ -269,6 +270,7 @@ static void on_got(void *ctx, const char *record, size_t len, const struct err *
 	if (record)
 		str_add(&call->record, record, len);
 	call->is_answered = true;
+	client_wake(&call->client);
 }
 
 /* 0 with the record of a finished task, or -1. */

@@ -93,6 +93,21 @@ static int load_plugins(struct check *check, struct err *err)
 	return config_check_unknown(check->config, err);
 }
 
+/* A task once with its parameters, then the other names it answers under. */
+static void show_task(const struct check *check, unsigned index)
+{
+	const struct task_entry *task = registry_at(check->registry, index);
+	bool is_first = index == 0 || registry_at(check->registry, index - 1)->decl != task->decl;
+	auto_str signature;
+
+	str_init(&signature, 4096);
+	params_format(&signature, task->params);
+	if (is_first)
+		printf("           %s(%s)\n", task->name, signature.len ? signature.data : "");
+	else
+		printf("             also %s\n", task->name);
+}
+
 static void show_tasks(struct check *check)
 {
 	struct err err = {0};
@@ -104,14 +119,8 @@ static void show_tasks(struct check *check)
 	/* The settings of plug-ins are known only now. */
 	show_settings(check);
 	say(check, "tasks", result == 0 ? NULL : &err, found);
-	for (unsigned i = 0; i < registry_count(check->registry); i++) {
-		const struct task_entry *task = registry_at(check->registry, i);
-		auto_str signature;
-
-		str_init(&signature, 4096);
-		params_format(&signature, task->params);
-		printf("           %s(%s)\n", task->name, signature.len ? signature.data : "");
-	}
+	for (unsigned i = 0; i < registry_count(check->registry); i++)
+		show_task(check, i);
 }
 
 static void add_names(struct str *out, char *const *names, char *const *without)

@@ -7,6 +7,12 @@
 
 #define CLOSE_DEADLINE_S 2.0
 
+/* A turn of the loop that a timer began would still wait for input at its end. */
+void client_wake(struct client *c)
+{
+	uv_stop(&c->loop);
+}
+
 static void on_up(void *ctx, const char *host)
 {
 	struct client *c = ctx;
@@ -14,6 +20,7 @@ static void on_up(void *ctx, const char *host)
 	snprintf(c->host, sizeof(c->host), "%s", host);
 	c->is_broker_up = true;
 	c->is_broker_settled = true;
+	client_wake(c);
 }
 
 static void on_down(void *ctx, const struct err *why, double retry_in_s, int attempt,
@@ -27,6 +34,7 @@ static void on_down(void *ctx, const struct err *why, double retry_in_s, int att
 	c->is_broker_up = false;
 	if (retry_in_s < 0)
 		c->is_broker_settled = true;
+	client_wake(c);
 }
 
 /* Nothing is consumed, so nothing is delivered. */
@@ -54,6 +62,7 @@ static void on_broker_closed(void *ctx)
 
 	c->broker = NULL;
 	c->is_broker_closed = true;
+	client_wake(c);
 }
 
 static const struct broker_events events = {
@@ -85,6 +94,7 @@ static void on_backend_closed(void *ctx)
 
 	c->backend = NULL;
 	c->is_backend_closed = true;
+	client_wake(c);
 }
 
 void client_open(struct client *c, const struct config *config)
@@ -186,6 +196,7 @@ static void on_probed(void *ctx, const char *record, size_t len, const struct er
 	if (err)
 		c->probe_err = *err;
 	c->is_probed = true;
+	client_wake(c);
 }
 
 int client_probe_backend(struct client *c, double timeout_s, struct err *err)

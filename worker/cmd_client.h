@@ -39,8 +39,10 @@ int client_connect_broker(struct client *c, double timeout_s, struct err *err);
 int client_connect_backend(struct client *c, struct err *err);
 /* Reads the record of a task id that does not exist: the store can be reached and read. */
 int client_probe_backend(struct client *c, double timeout_s, struct err *err);
-/* Runs the loop until *flag is true; false when the time was over before. */
+/* Runs the loop until *flag is true; false when the time was over before. Whoever sets the flag
+ * calls client_wake. */
 bool client_wait(struct client *c, const bool *flag, double seconds);
+void client_wake(struct client *c);
 void client_close(struct client *c);
 
 #endif

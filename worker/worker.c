@@ -224,6 +224,8 @@ static void log_start(const struct worker *w)
 		 w->consumer.finish.backend ? "stored" : "disabled",
 		 pool_kind_name(pool_kind_of(config->worker_pool)), config->worker_concurrency,
 		 registry_count(w->registry), registry_plugin_count(w->registry));
+	for (char **notice = config->notices; !config->is_quiet && *notice; notice++)
+		log_warning("%s", *notice);
 }
 
 static int start(struct worker *w, struct err *err)

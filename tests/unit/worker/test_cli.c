@@ -2,13 +2,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "worker/cmd.h"
 #include "worker/config/cli.h"
 #include "worker/config/store.h"
 
-#define ARGS(...) ((char *[]){__VA_ARGS__, NULL})
+/* A command line that may be permuted. */
+#define ARGS(...) copied((const char *const[]){__VA_ARGS__, NULL})
+
+static char **copied(const char *const *texts)
+{
+	static char *copies[32];
+
+	for (size_t i = 0; i < 31; i++) {
+		copies[i] = mem_strdup(texts[i]);
+		if (!texts[i])
+			break;
+	}
+	return copies;
+}
 
 struct outcome_of {
 	struct config_store *store;
@@ -238,67 +252,92 @@ START_TEST(help_lists_every_option_and_fits_100_columns)
 }
 END_TEST
 
-/* Reads a file of the source tree; tests run from its top. */
-static char *read_tree_file(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	char *text = mem_calloc(1, 1 << 20);
+#define DOCUMENT_MAX (1 << 20)
 
-	ck_assert_msg(file != NULL, "%s is missing", path);
-	ck_assert_uint_gt(fread(text, 1, (1 << 20) - 1, file), 0);
-	fclose(file);
+static char *read_all(FILE *file, const char *what)
+{
+	char *text = mem_calloc(1, DOCUMENT_MAX);
+
+	ck_assert_msg(file != NULL, "%s is missing", what);
+	ck_assert_msg(fread(text, 1, DOCUMENT_MAX - 1, file) > 0, "%s is empty", what);
 	return text;
 }
 
-/* roff writes '-' of an option as "\-". */
-static char *in_roff(const char *option)
+/* What the built program writes, it being beside the folder of this test. */
+static char *written_by_program(const char *option)
 {
-	struct str out;
+	char self[512];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	auto_free char *command = NULL;
+	FILE *pipe;
+	char *text, *tests;
 
-	str_init(&out, 256);
-	for (const char *at = option; *at; at++)
-		str_puts(&out, *at == '-' ? "\\-" : (char[]){*at, '\0'});
-	return str_detach(&out);
+	ck_assert_int_gt(len, 0);
+	self[len] = '\0';
+	tests = strstr(self, "/tests/");
+	ck_assert_ptr_nonnull(tests);
+	*tests = '\0';
+	command = mem_printf("%s/bin/smallage help %s", self, option);
+	pipe = popen(command, "r");
+	text = read_all(pipe, command);
+	ck_assert_int_eq(pclose(pipe), 0);
+	return text;
 }
 
-static void has_option(const char *page, const char *name)
+static void is_up_to_date(const char *path, const char *option)
 {
-	auto_free char *long_form = mem_printf("--%s", name);
-	auto_free char *wanted = in_roff(long_form);
+	FILE *file = fopen(path, "r"); /* tests run from the top of the tree */
+	auto_free char *kept = read_all(file, path);
+	auto_free char *written = written_by_program(option);
 
-	ck_assert_msg(strstr(page, wanted) != NULL, "the man page lacks %s", wanted);
+	fclose(file);
+	ck_assert_msg(strcmp(kept, written) == 0, "%s is old: build/bin/smallage help %s > %s",
+		      path, option, path);
 }
 
-START_TEST(the_man_page_names_every_option_and_command)
+START_TEST(the_man_page_is_what_the_program_writes)
 {
-	auto_free char *page = read_tree_file("docs/man/smallage.1");
-
-	for (size_t i = 0; i < config_row_count; i++)
-		if (config_rows[i].option)
-			has_option(page, config_rows[i].option);
-	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++) {
-		ck_assert_msg(strstr(page, cmd->name) != NULL, "%s", cmd->name);
-		for (const struct cli_option *o = cmd->own; o && o->name; o++)
-			has_option(page, o->name);
-	}
-	for (const struct cli_option *o = cli_extra_options; o->name; o++)
-		if (o->help)
-			has_option(page, o->name);
+	is_up_to_date("docs/man/smallage.1", "--roff");
 }
 END_TEST
 
-START_TEST(the_settings_document_names_every_setting)
+START_TEST(the_settings_document_is_what_the_program_writes)
 {
-	auto_free char *page = read_tree_file("docs/CONFIG.md");
+	is_up_to_date("docs/CONFIG.md", "--markdown");
+}
+END_TEST
 
+static void page_has(const char *page, const char *option)
+{
+	struct str wanted;
+
+	str_init(&wanted, 256);
+	str_puts(&wanted, "\\-\\-");
+	for (const char *at = option; *at; at++)
+		str_addf(&wanted, *at == '-' ? "\\-" : "%c", *at);
+	ck_assert_msg(strstr(page, wanted.data) != NULL, "the man page lacks --%s", option);
+	str_clear(&wanted);
+}
+
+START_TEST(the_man_page_names_every_option_setting_and_command)
+{
+	auto_str page;
+
+	str_init(&page, DOCUMENT_MAX);
+	ck_assert_int_eq(cmd_doc_roff(&page, NULL), 0);
 	for (size_t i = 0; i < config_row_count; i++) {
-		auto_free char *cell = mem_printf("| `%s` |", config_rows[i].name);
-
-		ck_assert_msg(strstr(page, cell) != NULL,
-			      "docs/CONFIG.md lacks %s: run "
-			      "`smallage help --markdown`",
+		if (config_rows[i].option)
+			page_has(page.data, config_rows[i].option);
+		ck_assert_msg(strstr(page.data, config_rows[i].name) != NULL, "%s",
 			      config_rows[i].name);
-		ck_assert_msg(strstr(page, "CELERY_BROKER_URL") != NULL, "no variables");
 	}
+	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++) {
+		ck_assert_msg(strstr(page.data, cmd->name) != NULL, "%s", cmd->name);
+		for (const struct cli_option *o = cmd->own; o && o->name; o++)
+			page_has(page.data, o->name);
+	}
+	for (const struct cli_option *o = cli_extra_options; o->name; o++)
+		if (o->help)
+			page_has(page.data, o->name);
 }
 END_TEST
