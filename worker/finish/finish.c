@@ -23,7 +23,7 @@ static step_fn log_success, store_success, log_failure, store_failure, answer_fa
 static step_fn *const finish_plan[OUTCOME_KIND_COUNT][6] = {
 	[OUTCOME_SUCCESS] = {store_success, log_success, answer_ack},
 	[OUTCOME_FAILURE] = {store_failure, log_failure, answer_failure},
-	[OUTCOME_RETRY] = {publish_retry, store_retry, log_retry, answer_ack},
+	[OUTCOME_RETRY] = {store_retry, publish_retry, log_retry, answer_ack},
 	[OUTCOME_IGNORE] = {log_ignored, answer_ack},
 	[OUTCOME_REJECT] = {store_reject, answer_reject},
 	[OUTCOME_LOST] = {requeue_lost, store_failure, log_failure, answer_ack},
@@ -104,17 +104,21 @@ static enum step_result store_success(struct finish *f, struct request *r)
 	return r->policy.ignore_result ? STEP_NEXT : store_record(f, r, &record);
 }
 
-static enum step_result store_exception(struct finish *f, struct request *r, enum task_state state)
+static size_t exception_max(const struct finish *f)
 {
-	struct outcome *o = &r->outcome;
-	auto_str exception = STR_INIT(2 * f->config->worker_max_message_bytes + 65536);
+	return 2 * f->config->worker_max_message_bytes + 65536;
+}
 
-	exception_of(o, &exception);
+static enum step_result store_failure_record(struct finish *f, struct request *r)
+{
+	auto_str exception = STR_INIT(exception_max(f));
+
+	exception_of(&r->outcome, &exception);
 	struct finish_record record = {
-		.state = state,
+		.state = TASK_FAILURE,
 		.result = {exception.data, exception.len},
-		.traceback = o->traceback,
-		.has_date = state_is_ready(state),
+		.traceback = r->outcome.traceback,
+		.has_date = true,
 	};
 	return store_record(f, r, &record);
 }
@@ -122,7 +126,7 @@ static enum step_result store_exception(struct finish *f, struct request *r, enu
 static enum step_result store_failure(struct finish *f, struct request *r)
 {
 	f->counts.failed++;
-	return r->policy.store_errors ? store_exception(f, r, TASK_FAILURE) : STEP_NEXT;
+	return r->policy.store_errors ? store_failure_record(f, r) : STEP_NEXT;
 }
 
 /* Python's repr of the result, as Celery's log shows it; only made when somebody reads it. */
@@ -226,14 +230,21 @@ static enum step_result publish_retry(struct finish *f, struct request *r)
 	return STEP_WAIT; /* the plan went on above */
 }
 
+/* Before the publish, unlike Celery: the next try may end elsewhere before the broker's confirm is
+ * here, and its record must not be overwritten by RETRY. Nothing waits for this record. */
 static enum step_result store_retry(struct finish *f, struct request *r)
 {
+	auto_str exception = STR_INIT(exception_max(f));
 	struct finish_record record = {.state = TASK_RETRY, .traceback = r->outcome.traceback};
 
-	if (!r->policy.store_errors)
+	if (!r->policy.store_errors || !f->backend)
 		return STEP_NEXT;
-	return r->outcome.exc_type ? store_exception(f, r, TASK_RETRY)
-				   : store_record(f, r, &record);
+	if (r->outcome.exc_type) {
+		exception_of(&r->outcome, &exception);
+		record.result = (struct span){exception.data, exception.len};
+	}
+	record_store(f, r, &record, NULL, NULL);
+	return STEP_NEXT;
 }
 
 static enum step_result log_retry(struct finish *f, struct request *r)
@@ -270,7 +281,7 @@ static enum step_result store_reject(struct finish *f, struct request *r)
 		    o->exc_text ? o->exc_text : "");
 	if (o->requeue || !r->policy.store_errors)
 		return STEP_NEXT;
-	return store_exception(f, r, TASK_FAILURE);
+	return store_failure_record(f, r);
 }
 
 static enum step_result answer_reject(struct finish *f, struct request *r)
