@@ -232,8 +232,8 @@ int pyjson_tag_check(json_t *object, struct err *err)
 	case PYJSON_NUMBER:
 		break;
 	}
-	return err_set(err, ERR_INVALID, "Unsupported type '%.60s'",
-		       json_is_string(name) ? json_string_value(name) : "?");
+	return pyjson_fail(err, ERR_INVALID, "Unsupported type '%.60s'",
+			   json_is_string(name) ? json_string_value(name) : "?");
 }
 
 enum pyjson_tag pyjson_tag(const json_t *value, const char **ret_text)

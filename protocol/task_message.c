@@ -196,13 +196,23 @@ static enum intake check_compression(const struct message *m, struct err *err)
 
 static enum intake fail_name(json_t *name, struct err *err)
 {
+	if (json_is_string(name))
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "task name is empty or holds a NUL");
 	return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID, "task name must be str, not %s",
 			 pyjson_type_name(name));
 }
 
+bool task_text_is_name(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && *text && strlen(text) == json_string_length(value);
+}
+
 static enum intake take_name(struct task_message *t, json_t *name, json_t *id, struct err *err)
 {
-	if (!json_is_string(name) || json_string_length(name) == 0)
+	if (!task_text_is_name(name))
 		return fail_name(name, err);
 	free(t->task);
 	t->task = mem_strdup(json_string_value(name));

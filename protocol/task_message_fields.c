@@ -356,10 +356,12 @@ static enum intake read_id(struct task_message *t, const struct task_fields *f, 
 
 	if (!id)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID, "the message has no id");
-	if (!json_is_string(id) || json_string_length(id) == 0)
+	if (json_is_string(id) && !task_text_is_name(id))
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
-				 "task id must be a non-empty str, not %s",
-				 json_is_string(id) ? "''" : pyjson_type_name(id));
+				 "task id is empty or holds a NUL");
+	if (!json_is_string(id))
+		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
+				 "task id must be str, not %s", pyjson_type_name(id));
 	free(t->id);
 	t->id = mem_strdup(json_string_value(id));
 	return INTAKE_OK;

@@ -31,6 +31,8 @@ enum intake task_body_read_v1(struct task_message *t, struct err *err);
 int task_body_has_key(const char *body, size_t len, const char *name, bool *ret_has,
 		      struct err *err);
 
+/* A text that is not empty and keeps its length as a C string: fit for a name or an id. */
+bool task_text_is_name(const json_t *value);
 /* Fills `err` with one line of printable text, cut at a character. Returns `intake`. */
 enum intake task_fail(enum intake intake, struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

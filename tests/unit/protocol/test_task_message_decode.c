@@ -194,9 +194,11 @@ START_TEST(a_message_without_id_is_refused)
 {
 	assert_intake("{\"task\": \"a.b\"}", TRIPLE, INTAKE_INVALID_TASK, "the message has no id");
 	assert_intake("{\"task\": \"a.b\", \"id\": null}", TRIPLE, INTAKE_INVALID_TASK,
-		      "task id must be a non-empty str, not NoneType");
+		      "task id must be str, not NoneType");
 	assert_intake("{\"task\": \"a.b\", \"id\": 5}", TRIPLE, INTAKE_INVALID_TASK, NULL);
 	assert_intake("{\"task\": \"a.b\", \"id\": \"\"}", TRIPLE, INTAKE_INVALID_TASK, NULL);
+	assert_intake("{\"task\": \"a.b\", \"id\": \"\\u0000x\"}", TRIPLE, INTAKE_INVALID_TASK,
+		      "task id is empty or holds a NUL");
 	assert_intake("{}", "{\"task\": \"a.b\", \"args\": []}", INTAKE_INVALID_TASK, NULL);
 }
 END_TEST
@@ -207,6 +209,8 @@ START_TEST(a_task_name_must_be_text)
 		      "task name must be str, not NoneType");
 	assert_intake("{\"task\": [1], \"id\": \"1\"}", TRIPLE, INTAKE_INVALID_TASK, NULL);
 	assert_intake("{}", "{\"task\": 5, \"id\": \"1\"}", INTAKE_INVALID_TASK, NULL);
+	assert_intake("{\"task\": \"\", \"id\": \"1\"}", TRIPLE, INTAKE_INVALID_TASK,
+		      "task name is empty or holds a NUL");
 }
 END_TEST
 
