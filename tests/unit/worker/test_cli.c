@@ -16,11 +16,12 @@ static char **copied(const char *const *texts)
 {
 	static char *copies[32];
 
-	for (size_t i = 0; i < 31; i++) {
-		copies[i] = mem_strdup(texts[i]);
-		if (!texts[i])
-			break;
+	for (size_t i = 0; i < 32; i++) {
+		free(copies[i]);
+		copies[i] = NULL;
 	}
+	for (size_t i = 0; i < 31 && texts[i]; i++)
+		copies[i] = mem_strdup(texts[i]);
 	return copies;
 }
 
