@@ -1,8 +1,10 @@
 #include "worker/finish/finish.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
@@ -270,6 +272,20 @@ static enum step_result log_ignored(struct finish *f, struct request *r)
 	return STEP_NEXT;
 }
 
+/* Reject(reason, requeue), as celery.exceptions has it. */
+static void set_reject_exception(struct outcome *o)
+{
+	auto_free char *reason = mem_strdup(o->exc_text ? o->exc_text : "no reason");
+	struct str args = STR_INIT(65536);
+
+	outcome_set_exception(o, "celery.exceptions", "Reject", reason);
+	str_addc(&args, '[');
+	pyjson_dump_str(&args, reason, strlen(reason));
+	str_puts(&args, ", false]");
+	free(o->exc_args);
+	o->exc_args = str_detach(&args);
+}
+
 static enum step_result store_reject(struct finish *f, struct request *r)
 {
 	struct outcome *o = &r->outcome;
@@ -281,6 +297,7 @@ static enum step_result store_reject(struct finish *f, struct request *r)
 		    o->exc_text ? o->exc_text : "");
 	if (o->requeue || !r->policy.store_errors)
 		return STEP_NEXT;
+	set_reject_exception(o);
 	return store_failure_record(f, r);
 }
 
