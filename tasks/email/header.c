@@ -14,13 +14,14 @@
 struct cursor {
 	struct buf *out;
 	size_t column;
+	bool has_token; /* something stands behind the field's name */
 };
 
 static struct cursor header_begin(struct buf *out, const char *name)
 {
 	buf_puts(out, name);
 	buf_puts(out, ":");
-	return (struct cursor){out, strlen(name) + 1};
+	return (struct cursor){out, strlen(name) + 1, false};
 }
 
 /* Writes a space and the token, as a new line when it would not fit. */
@@ -33,6 +34,7 @@ static void put_token(struct cursor *cur, const char *token, size_t len)
 	buf_addc(cur->out, ' ');
 	buf_add(cur->out, token, len);
 	cur->column += 1 + len;
+	cur->has_token = true;
 }
 
 static size_t char_len(const char *p)
@@ -97,11 +99,12 @@ static size_t word_take(const char *p, bool is_b, size_t room)
 }
 
 /* Columns for the next encoded word: the rest of this line, or a line of its own when the rest is
- * small or would cut a short value in two. */
+ * small or would cut a short value in two. The first stays beside the field's name: some readers
+ * take a line end there for a space. */
 static size_t word_room(const struct cursor *cur, size_t width)
 {
 	size_t rest = cur->column + 1 < LINE_MAX_COLUMN ? LINE_MAX_COLUMN - cur->column - 1 : 0;
-	bool is_late = cur->column > LINE_MAX_COLUMN / 2;
+	bool is_late = cur->has_token && cur->column > LINE_MAX_COLUMN / 2;
 
 	if (rest < 2 * WORD_EXTRA || (is_late && width + WORD_EXTRA > rest))
 		return ENCODED_WORD_MAX;
@@ -111,12 +114,13 @@ static size_t word_room(const struct cursor *cur, size_t width)
 /* The whole value as encoded words; readers drop the white space between them. */
 static void put_encoded(struct cursor *cur, const char *value)
 {
-	size_t total = strlen(value), width = q_width(value, total);
-	bool is_b = (total + 2) / 3 * 4 < width;
+	size_t total = strlen(value);
+	size_t as_b = (total + 2) / 3 * 4, as_q = q_width(value, total);
+	bool is_b = as_b < as_q;
 
 	while (*value) {
 		struct buf word = {0};
-		size_t len = word_take(value, is_b, word_room(cur, width));
+		size_t len = word_take(value, is_b, word_room(cur, is_b ? as_b : as_q));
 
 		buf_puts(&word, is_b ? "=?utf-8?b?" : WORD_PREFIX);
 		if (is_b)
@@ -131,11 +135,14 @@ static void put_encoded(struct cursor *cur, const char *value)
 }
 
 /* ASCII that reads back the same after folding: no doubled or outer spaces to lose, no word that
- * is too long for a line, nothing that looks like an encoded word. */
-static bool is_plain_text(const char *value)
+ * is too long for a line (the first: for what `column` leaves), nothing that looks like an encoded
+ * word. */
+static bool is_plain_text(const char *value, size_t column)
 {
 	size_t word = 0;
 
+	if (column + 1 + strcspn(value, " ") > LINE_MAX_COLUMN)
+		return false;
 	if (*value == ' ' || strstr(value, "=?"))
 		return false;
 	for (const char *p = value; *p; p++) {
@@ -165,7 +172,7 @@ void header_text(struct buf *out, const char *name, const char *value)
 
 	if (!*value)
 		buf_addc(out, ' ');
-	else if (is_plain_text(value))
+	else if (is_plain_text(value, cur.column))
 		put_words(&cur, value);
 	else
 		put_encoded(&cur, value);
@@ -188,7 +195,7 @@ static void put_name(struct cursor *cur, const char *name)
 {
 	struct buf quoted = {0};
 
-	if (!is_plain_text(name)) {
+	if (!is_plain_text(name, 0)) {
 		put_encoded(cur, name);
 		return;
 	}
@@ -233,8 +240,5 @@ void header_addresses(struct buf *out, const char *name, const struct address_li
 
 void header_raw(struct buf *out, const char *name, const char *value)
 {
-	struct cursor cur = header_begin(out, name);
-
-	put_token(&cur, value, strlen(value));
-	buf_puts(out, "\r\n");
+	buf_printf(out, "%s: %s\r\n", name, value);
 }

@@ -12,8 +12,7 @@
 void header_text(struct buf *out, const char *name, const char *value);
 /* "To: A <a@b>, c@d". Writes nothing for an empty list. */
 void header_addresses(struct buf *out, const char *name, const struct address_list *list);
-/* A value that is ASCII and must not be changed inside ("Message-ID", "Content-Type"); goes to a
- * line of its own when it is too long for the first. */
+/* A short ASCII value that must not be changed inside ("Message-ID"). */
 void header_raw(struct buf *out, const char *name, const char *value);
 
 #endif

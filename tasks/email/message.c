@@ -10,7 +10,7 @@
 #include "tasks/email/encode.h"
 #include "tasks/email/header.h"
 
-#define HEADER_NAME_MAX	 70
+#define HEADER_NAME_MAX	 50 /* leaves room for an encoded word beside it */
 #define HEADER_COUNT_MAX 100
 #define HEADER_VALUE_MAX 8000
 #define SUBJECT_MAX	 4000
