@@ -455,14 +455,13 @@ static struct broker *filesystem_open(const struct broker_options *options, stru
 static int declare(struct broker_filesystem *f, const struct queue_def *queue, struct err *err)
 {
 	const char *type = queue->exchange_type ? queue->exchange_type : "direct";
-	auto_free void *old = NULL;
 
 	if (queue->exchange == NULL || queue->exchange[0] == '\0' ||
 	    map_get(f->declared, queue->name) != NULL)
 		return 0;
 	if (filesystem_bind(f->folders.control, queue, err) < 0)
 		return -1;
-	old = map_put(f->exchange_types, queue->exchange, mem_strdup(type));
+	free(map_put(f->exchange_types, queue->exchange, mem_strdup(type)));
 	map_put(f->declared, queue->name, f);
 	return 0;
 }

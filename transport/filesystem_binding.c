@@ -43,7 +43,7 @@ static int lock_table(int fd, int operation, const char *path, struct err *err)
 			return 0;
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			break;
-		nanosleep(&pause, NULL);
+		(void)nanosleep(&pause, NULL);
 	}
 	return err_errno(err, "lock '%.300s'", path);
 }
@@ -216,7 +216,9 @@ static bool has_name(const json_t *names, const char *name)
 	json_t *known;
 
 	json_array_foreach (names, i, known) {
-		if (strcmp(json_string_value(known), name) == 0)
+		const char *text = json_string_value(known);
+
+		if (text && strcmp(text, name) == 0)
 			return true;
 	}
 	return false;
