@@ -90,7 +90,8 @@ int frame_get_run(struct frame_run *ret, const struct frame *f, struct err *err)
 	if (head.place >= FRAME_PLACES)
 		return err_set(err, ERR_PROTOCOL, "run frame for place %u", head.place);
 	if (head.headers_len > f->tail_len || head.args_len > f->tail_len - head.headers_len ||
-	    head.kwargs_len != f->tail_len - head.headers_len - head.args_len)
+	    head.kwargs_len != f->tail_len - head.headers_len - head.args_len ||
+	    (!head.has_headers && head.headers_len > 0))
 		return err_set(err, ERR_PROTOCOL, "run frame with a bad tail");
 	*ret = (struct frame_run){.serial = head.serial,
 				  .place = head.place,
