@@ -19,18 +19,23 @@
 #define MAX_EXCHANGE_LEN 200
 
 /* The same characters as kombu 5.7: no name leads out of the folder. */
-static int table_path(char **ret_path, const char *folder, const char *exchange, struct err *err)
+static bool is_exchange_name(const char *name)
 {
-	size_t len = strlen(exchange);
+	size_t len = strlen(name);
 
-	for (const char *p = exchange; *p != '\0'; p++)
+	for (const char *p = name; *p != '\0'; p++)
 		if (!isalnum((unsigned char)*p) && strchr("._-", *p) == NULL)
-			return err_set(err, ERR_INVALID, "Invalid exchange name: '%.100s'",
-				       exchange);
-	if (len > MAX_EXCHANGE_LEN || (len > 0 && strspn(exchange, ".") == len))
-		return err_set(err, ERR_INVALID, "Invalid exchange name: '%.100s'", exchange);
-	*ret_path = mem_printf("%s/%s.exchange", folder, exchange);
-	return 0;
+			return false;
+	return len == 0 || (len <= MAX_EXCHANGE_LEN && strspn(name, ".") < len);
+}
+
+/* To be freed; NULL for a name that is not allowed. */
+static char *table_path(const char *folder, const char *exchange, struct err *err)
+{
+	if (is_exchange_name(exchange))
+		return mem_printf("%s/%s.exchange", folder, exchange);
+	err_set(err, ERR_INVALID, "Invalid exchange name: '%.100s'", exchange);
+	return NULL;
 }
 
 /* Who holds the lock only reads or writes one small file; if one stands still we do not. */
@@ -165,7 +170,7 @@ static bool has_binding(const json_t *table, const char *key, const char *patter
 
 int filesystem_bind(const char *control_folder, const struct queue_def *queue, struct err *err)
 {
-	auto_free char *path = NULL;
+	auto_free char *path = table_path(control_folder, queue->exchange, err);
 	auto_str pattern;
 	auto_fd fd = -1;
 	json_auto_t *table = NULL;
@@ -173,7 +178,7 @@ int filesystem_bind(const char *control_folder, const struct queue_def *queue, s
 	bool is_topic = queue->exchange_type && strcmp(queue->exchange_type, "topic") == 0;
 
 	str_init(&pattern, 8 * MAX_KEY_BYTES);
-	if (table_path(&path, control_folder, queue->exchange, err) < 0)
+	if (path == NULL)
 		return -1;
 	if (is_topic && filesystem_topic_pattern(&pattern, key) < 0)
 		return err_set(err, ERR_LIMIT, "binding key '%.40s...' is too long", key);
@@ -227,13 +232,13 @@ static bool has_name(const json_t *names, const char *name)
 json_t *filesystem_route(const char *control_folder, const char *exchange,
 			 const char *exchange_type, const char *routing_key, struct err *err)
 {
-	auto_free char *path = NULL;
+	auto_free char *path = table_path(control_folder, exchange, err);
 	auto_fd fd = -1;
 	json_auto_t *table = NULL;
 	json_t *names, *row;
 	size_t i;
 
-	if (table_path(&path, control_folder, exchange, err) < 0)
+	if (path == NULL)
 		return NULL;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 && errno == ENOENT)

@@ -252,9 +252,9 @@ static int keep_copy(const struct filesystem_spool *s, const char *path, const c
 {
 	auto_str text;
 
+	str_init(&text, s->max_bytes);
 	if (rename(path, kept) == 0)
 		return 0;
-	str_init(&text, s->max_bytes);
 	if (errno != EXDEV || file_read(&text, path, NULL) <= 0)
 		return -1;
 	return file_write(kept, text.data ? text.data : "", text.len, NULL);

@@ -113,7 +113,6 @@ START_TEST(each_message_goes_to_one_of_two_workers)
 	free(y.queue);
 	for (unsigned i = 0; i < y.seen; i++)
 		free(y.bodies[i]);
-	x.queue = NULL;
 	tear_down(&x);
 }
 END_TEST
