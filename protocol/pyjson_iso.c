@@ -119,7 +119,25 @@ static int read_date(const char *p, const char *end, struct pyjson_time *t)
 
 static char char_at(const char *p, const char *text_end)
 {
-	return p < text_end ? *p : '\0';
+	if (p >= text_end)
+		return '\0';
+	return *p;
+}
+
+/* Up to `end`; digits past the sixth are dropped. 1 when something stands behind them. */
+static int read_fraction(const char *p, const char *end, const char *text_end, int *ret)
+{
+	for (int i = 0; i < 6; i++) {
+		*ret *= 10;
+		if (p >= end)
+			continue;
+		if (!is_digit(*p))
+			return -1;
+		*ret += *p++ - '0';
+	}
+	while (is_digit(char_at(p, text_end)))
+		p++;
+	return p < text_end;
 }
 
 /*
@@ -130,7 +148,6 @@ static char char_at(const char *p, const char *text_end)
 static int read_clock(const char *p, const char *end, const char *text_end, int ret[4])
 {
 	bool has_colon = true;
-	int digits = 0;
 
 	memset(ret, 0, 4 * sizeof(*ret));
 	for (int i = 0; i < 3; i++) {
@@ -144,24 +161,14 @@ static int read_clock(const char *p, const char *end, const char *text_end, int 
 			has_colon = c == ':';
 		if (p >= end)
 			return c != '\0';
-		if (has_colon && c == ':')
-			continue;
 		if (c == '.' || c == ',')
 			break;
-		if (has_colon)
+		if (has_colon && c != ':')
 			return -1;
-		p--;
+		if (!has_colon)
+			p--;
 	}
-	for (; digits < 6 && p < end; digits++, p++) {
-		if (!is_digit(*p))
-			return -1;
-		ret[3] = ret[3] * 10 + (*p - '0');
-	}
-	for (; digits < 6; digits++)
-		ret[3] *= 10;
-	while (is_digit(char_at(p, text_end)))
-		p++;
-	return p < text_end;
+	return read_fraction(p, end, text_end, &ret[3]);
 }
 
 static int read_offset(const char *p, const char *end, struct pyjson_time *t)
