@@ -1222,3 +1222,95 @@ START_TEST(prefork_a_dead_spawner_is_fatal)
 	finish_bench(&b);
 }
 END_TEST
+
+/* Killed at random under load: every job ends once; only what had begun is lost, at most one job
+ * per kill. */
+START_TEST(prefork_random_kills_lose_only_what_had_begun) /* timeout 60 */
+{
+	unsigned kills = 0, lost = 0;
+	struct pool_stats stats;
+	struct bench b;
+
+	begin(&b, POOL_PREFORK, 4);
+	srand(1);
+	while (kills < 100) {
+		while (pool_room(b.pool) > 0 && b.run_count < 19000)
+			submit(&b, rand() % 50 ? "t.echo" : "t.sleep",
+			       rand() % 2 ? "[0.004]" : "[0.001]");
+		uv_run(&b.loop, UV_RUN_ONCE);
+		pool_stats(b.pool, &stats);
+		if (rand() % 20 || stats.pid_count == 0)
+			continue;
+		kill(stats.pids[(unsigned)rand() % stats.pid_count], SIGKILL);
+		kills++;
+	}
+	turn_until(&b, is_all_done, 30);
+	for (unsigned i = 0; i < b.run_count; i++) {
+		const struct run *r = &b.runs[i];
+
+		ck_assert_uint_eq(r->done, 1);
+		ck_assert_uint_eq(r->accepted, 1);
+		ck_assert(r->kind == OUTCOME_SUCCESS || r->kind == OUTCOME_LOST);
+		lost += r->kind == OUTCOME_LOST;
+	}
+	ck_assert_uint_gt(lost, 0);
+	ck_assert_uint_le(lost, kills);
+	end(&b);
+}
+END_TEST
+
+START_TEST(prefork_a_process_killed_while_it_answers_is_lost) /* timeout 30 */
+{
+	struct pool_stats stats;
+	struct bench b;
+	struct run *r, *next;
+
+	begin(&b, POOL_PREFORK, 1);
+	r = submit(&b, "t.big", "[67108864]");
+	turn_for(&b, 0.02);
+	pool_stats(b.pool, &stats);
+	/* The socket fills up while nobody reads here, so the answer is cut in the middle. */
+	nanosleep(&(struct timespec){.tv_nsec = 400000000}, NULL);
+	kill(stats.pids[0], SIGKILL);
+	next = submit(&b, "t.echo", "[1]");
+	turn_until(&b, is_all_done, 10);
+	ck_assert_int_eq(r->kind, OUTCOME_LOST);
+	check_ok(next, "1");
+	end(&b);
+}
+END_TEST
+
+/* What the whole pool costs while it waits. */
+START_TEST(prefork_processes_are_small)
+{
+	struct pool_stats stats;
+	struct bench b;
+	long total = 0;
+
+	begin(&b, POOL_PREFORK, 2);
+	submit(&b, "t.echo", "[1]");
+	submit(&b, "t.big", "[8000000]");
+	turn_until(&b, is_all_done, 4);
+	turn_for(&b, 0.1);
+	pool_stats(b.pool, &stats);
+	ck_assert_uint_eq(stats.pid_count, 2);
+	for (unsigned i = 0; i < stats.pid_count; i++) {
+		auto_free char *path = mem_printf("/proc/%d/smaps_rollup", stats.pids[i]);
+		FILE *file = fopen(path, "r");
+		char line[256];
+		long kib;
+
+		ck_assert_ptr_nonnull(file);
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, "Private_Dirty: %ld kB", &kib) == 1)
+				total += kib;
+		fclose(file);
+	}
+	/* A sanitizer's shadow memory counts as well. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	ck_assert_int_lt(total, 1024);
+#endif
+	ck_assert_int_gt(total, 0);
+	end(&b);
+}
+END_TEST
