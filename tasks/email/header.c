@@ -230,8 +230,10 @@ void header_addresses(struct buf *out, const char *name, const struct address_li
 
 		if (a->name)
 			put_name(&cur, a->name);
-		buf_printf(&spec, a->name ? "<%s>%s" : "%s%s", a->spec,
-			   i + 1 < list->count ? "," : "");
+		buf_puts(&spec, a->name ? "<" : "");
+		buf_puts(&spec, a->spec);
+		buf_puts(&spec, a->name ? ">" : "");
+		buf_puts(&spec, i + 1 < list->count ? "," : "");
 		put_token(&cur, spec.data, spec.len);
 		buf_clear(&spec);
 	}

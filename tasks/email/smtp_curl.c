@@ -18,12 +18,14 @@ struct transfer {
 	enum step step;
 	struct smtp_reply last;
 	size_t sent, recipients;
-	bool is_mail_accepted, is_data_accepted;
+	bool needs_auth;
+	bool is_mail_accepted, is_data_accepted, is_leaving;
 };
 
 /* The calling thread's handle: libcurl keeps the connection in it. */
 static _Thread_local CURL *kept;
 static _Thread_local unsigned mails;
+static _Thread_local bool is_authenticated; /* its connection */
 
 static bool begins(const char *p, size_t len, const char *word)
 {
@@ -32,10 +34,16 @@ static bool begins(const char *p, size_t len, const char *word)
 	return len >= n && memcmp(p, word, n) == 0;
 }
 
+static void begin_ehlo(struct transfer *t)
+{
+	t->step = STEP_EHLO;
+	is_authenticated = false;
+}
+
 static void on_command(struct transfer *t, const char *p, size_t len)
 {
 	if (begins(p, len, "EHLO") || begins(p, len, "HELO"))
-		t->step = STEP_EHLO;
+		begin_ehlo(t);
 	else if (begins(p, len, "STARTTLS"))
 		t->step = STEP_STARTTLS;
 	else if (begins(p, len, "AUTH"))
@@ -46,14 +54,18 @@ static void on_command(struct transfer *t, const char *p, size_t len)
 		t->step = STEP_RCPT;
 	else if (begins(p, len, "DATA"))
 		t->step = STEP_DATA;
+	else if (begins(p, len, "QUIT"))
+		t->is_leaving = true; /* what is answered now is not about the mail */
 }
 
 static void on_reply(struct transfer *t, const char *p, size_t len)
 {
-	if (len >= 4 && p[3] == '-')
+	if ((len >= 4 && p[3] == '-') || t->is_leaving)
 		return;
 	smtp_reply_set(&t->last, p, len);
-	if (t->step == STEP_MAIL)
+	if (t->step == STEP_AUTH)
+		is_authenticated = t->last.code == 235;
+	else if (t->step == STEP_MAIL)
 		t->is_mail_accepted = t->last.code / 100 == 2;
 	else if (t->step == STEP_RCPT && t->recipients < t->mail->count)
 		t->result->recipients[t->recipients++] = t->last;
@@ -76,6 +88,9 @@ static size_t on_read(char *out, size_t size, size_t count, void *arg)
 	struct transfer *t = arg;
 	size_t len = t->mail->len - t->sent;
 
+	/* libcurl goes on without AUTH when the server offers none. */
+	if (t->needs_auth && !is_authenticated)
+		return CURL_READFUNC_ABORT;
 	if (len > size * count)
 		len = size * count;
 	memcpy(out, t->mail->data + t->sent, len);
@@ -192,7 +207,8 @@ static void explain(CURL *curl, const struct transfer *t, CURLcode code, const c
 
 	switch ((int)code) {
 	case CURLE_ABORTED_BY_CALLBACK:
-		ret->end = SMTP_EXPIRED;
+		ret->end =
+			t->needs_auth && !is_authenticated ? SMTP_NO_AUTH_MECHANISM : SMTP_EXPIRED;
 		return;
 	case CURLE_COULDNT_RESOLVE_HOST:
 		smtp_result_text(ret, SMTP_RESOLVE_FAILED, "%s", text);
@@ -241,7 +257,10 @@ static CURL *handle(void)
 static bool transfer_run(const struct smtp_server *server, const struct smtp_mail *mail,
 			 const struct smtp_patience *patience, struct smtp_result *ret)
 {
-	struct transfer t = {.mail = mail, .patience = patience, .result = ret};
+	struct transfer t = {.mail = mail,
+			     .patience = patience,
+			     .result = ret,
+			     .needs_auth = server->user != NULL};
 	char text[CURL_ERROR_SIZE] = "";
 	struct curl_slist *recipients;
 	long connects = 0;
@@ -294,7 +313,7 @@ static void curl_probe(const struct smtp_server *server, struct smtp_result *ret
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
 	code = curl_easy_perform(curl);
 	if (code == CURLE_OK)
-		ret->end = SMTP_SENT;
+		ret->end = server->user && !is_authenticated ? SMTP_NO_AUTH_MECHANISM : SMTP_SENT;
 	else
 		explain(curl, &t, code, text[0] ? text : curl_easy_strerror(code));
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
@@ -307,6 +326,7 @@ static void curl_close(void)
 		curl_easy_cleanup(kept); /* says QUIT */
 	kept = NULL;
 	mails = 0;
+	is_authenticated = false;
 }
 
 const struct smtp_engine smtp_curl = {"curl", curl_send, curl_probe, curl_close};

@@ -49,7 +49,7 @@ static int find_socket(const struct link *link)
 	DIR *dir = opendir("/proc/self/fd");
 
 	while (dir && (entry = readdir(dir)) != NULL) {
-		struct sockaddr_storage peer;
+		struct sockaddr_storage peer = {0};
 		socklen_t len = sizeof(peer), size = sizeof(int);
 		int fd = (int)strtol(entry->d_name, NULL, 10), one = 1, has = 1, its_port;
 
