@@ -118,12 +118,12 @@ static int put_option(struct reader *r, const char *setting, const char *value, 
 
 static int put_set(struct reader *r, const char *value)
 {
-	const char *equals = strchr(value, '=');
+	const char *equals = value ? strchr(value, '=') : NULL;
 	auto_free char *name = NULL;
 
 	if (!equals || equals == value)
 		return err_set(r->err, ERR_INVALID, "option --set: '%.60s' is not NAME=VALUE",
-			       value);
+			       value ? value : "");
 	name = mem_dup(value, (size_t)(equals - value));
 	return put_option(r, name, equals + 1, "--set");
 }

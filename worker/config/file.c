@@ -240,7 +240,9 @@ static int read_document(struct reader *r)
 
 static int read_stream(struct reader *r)
 {
-	if (next_event(r) != 0 || next_event(r) != 0)
+	if (next_event(r) != 0) /* the stream's start says nothing */
+		return -1;
+	if (next_event(r) != 0)
 		return -1;
 	if (r->event.type == YAML_STREAM_END_EVENT)
 		return 0;

@@ -112,8 +112,9 @@ static int put_fixed(struct config_store *s, const struct config_fixed *fixed,
 	if (fixed->value && (is_null || strcasecmp(found->text, fixed->value) == 0))
 		return 0;
 	/* Celery itself reads these two, so they are meant for the worker. */
-	if (found->origin == CONFIG_FROM_ENVIRONMENT && strncmp(fixed->name, "broker_read", 11) &&
-	    strncmp(fixed->name, "broker_write", 12)) {
+	if (found->origin == CONFIG_FROM_ENVIRONMENT &&
+	    strncmp(fixed->name, "broker_read", 11) != 0 &&
+	    strncmp(fixed->name, "broker_write", 12) != 0) {
 		config_store_notice(s, "%s is not supported by this version and has no effect (%s)",
 				    found->where, hint);
 		return 0;

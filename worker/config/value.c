@@ -206,7 +206,8 @@ int config_value_apply(struct config *c, const struct config_row *row, const cha
 	case CONFIG_POOL:
 		if (text && pool(text, &kind, err) != 0)
 			return -1;
-		*(enum config_pool *)(void *)member = kind;
+		if (member)
+			*(enum config_pool *)(void *)member = kind;
 		return 0;
 	case CONFIG_TYPE_COUNT:
 		break;

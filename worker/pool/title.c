@@ -40,5 +40,5 @@ void title_set(const char *title)
 	if (!arguments)
 		return;
 	memset(arguments, 0, len);
-	memcpy(arguments, title, strlen(title) < len ? strlen(title) : len - 1);
+	(void)snprintf(arguments, len, "%s", title);
 }
