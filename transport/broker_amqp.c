@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 static struct amqp_broker *amqp_of(struct broker *b)
 {
@@ -20,6 +21,11 @@ void amqp_broker_notice(struct amqp_broker *b, bool is_error, const char *fmt, .
 	va_start(args, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
+	/* Routing keys and the like come from strangers: no line breaks, no broken UTF-8. */
+	bool is_text = utf8_is_valid(text, strlen(text));
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f || (!is_text && (*p & 0x80)))
+			*p = '?';
 	b->base.events->on_notice(b->base.ctx, is_error, text);
 }
 
