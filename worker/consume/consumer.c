@@ -210,6 +210,7 @@ static void on_due(void *ctx, struct request *r)
 
 static void on_finished(void *ctx)
 {
+	pump_run(ctx);
 	changed(ctx);
 }
 

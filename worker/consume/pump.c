@@ -1,16 +1,20 @@
 #include "base/clock.h"
 #include "worker/consume/consumer.h"
 
-/* Results that wait for their server hold tasks back: memory stays bounded, nothing is dropped. */
+/* Results and retries that wait for their server hold tasks back: memory stays bounded, nothing is
+ * dropped. */
 static bool may_start(const struct consumer *c)
 {
-	return !c->is_stopping && !(c->finish.backend && backend_is_full(c->finish.backend));
+	const struct finish *f = &c->finish;
+
+	return !c->is_stopping && !(f->backend && backend_is_full(f->backend)) &&
+	       f->publishing_bytes < c->config->worker_max_waiting_bytes;
 }
 
 void pump_run(struct consumer *c)
 {
 	struct list_node *ready = &c->requests.lists[REQUEST_READY];
-	unsigned room = may_start(c) ? pool_room(c->pool) : 0;
+	unsigned room = !list_is_empty(ready) && may_start(c) ? pool_room(c->pool) : 0;
 
 	while (room > 0 && !list_is_empty(ready)) {
 		struct request *r = list_entry(ready->next, struct request, node);

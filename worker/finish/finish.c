@@ -205,10 +205,16 @@ static enum step_result answer_timeout(struct finish *f, struct request *r)
 	return STEP_NEXT;
 }
 
+static size_t publishing_size(const struct request *r)
+{
+	return r->message.body_len + sizeof(*r);
+}
+
 static void on_retry_published(void *ctx, const struct err *err)
 {
 	struct request *r = ctx;
 
+	r->finish->publishing_bytes -= publishing_size(r);
 	if (err) {
 		auto_str text = STR_INIT(1024);
 
@@ -226,6 +232,7 @@ static enum step_result publish_retry(struct finish *f, struct request *r)
 	struct err err = {0};
 
 	r->finish = f;
+	f->publishing_bytes += publishing_size(r);
 	if (publisher_retry(f, r, on_retry_published, r, &err) == 0)
 		return STEP_WAIT;
 	on_retry_published(r, &err);

@@ -25,7 +25,7 @@ struct finish {
 	struct backend *backend; /* NULL = results are disabled */
 	struct acks acks;
 	struct finish_counts counts;
-	bool is_cold_stop; /* executions are being cancelled */
+	size_t publishing_bytes; /* retries that the broker has not confirmed */
 	/* A request is gone: the pump may go on, a stop may be complete. */
 	void (*on_finished)(void *ctx);
 	void *ctx;
