@@ -361,13 +361,14 @@ static enum intake decode_encoded(const char *encoding, const char *body, const 
 START_TEST(bodies_are_utf8_unless_they_say_latin1)
 {
 	static const char utf8[] = "[[\"\xc3\xa9\"], {}, {}]", latin1[] = "[[\"\xe9\"], {}, {}]";
-	static const char args[] = "[\"\xc3\xa9\"]";
+	static const char args[] = "[\"\xc3\xa9\"]", sign[] = "[[\"\xa9\"], {}, {}]";
 
 	ck_assert_int_eq(decode_encoded(NULL, utf8, args), INTAKE_OK);
 	ck_assert_int_eq(decode_encoded("UTF-8", utf8, args), INTAKE_OK);
 	ck_assert_int_eq(decode_encoded("binary", utf8, args), INTAKE_OK);
 	ck_assert_int_eq(decode_encoded("us-ascii", utf8, args), INTAKE_OK);
 	ck_assert_int_eq(decode_encoded("ISO-8859-1", latin1, args), INTAKE_OK);
+	ck_assert_int_eq(decode_encoded("latin-1", sign, "[\"\xc2\xa9\"]"), INTAKE_OK);
 	ck_assert_int_eq(decode_encoded("utf-8", latin1, NULL), INTAKE_DECODE_ERROR);
 	ck_assert_int_eq(decode_encoded("cp1252", utf8, NULL), INTAKE_DECODE_ERROR);
 	ck_assert_int_eq(decode_encoded("cp1252", "[[1], {}, {}]", "[1]"), INTAKE_OK);
