@@ -369,6 +369,8 @@ static void on_handle_closed(uv_handle_t *handle)
 
 void pool_free(struct pool *p)
 {
+	int status;
+
 	if (!p)
 		return;
 	for (unsigned i = 0; i < p->options.concurrency; i++) {
@@ -394,7 +396,9 @@ void pool_free(struct pool *p)
 	if (p->spawner_fd >= 0) {
 		/* The end of the stream tells the spawner to kill what is left and to end. */
 		close(p->spawner_fd);
-		waitpid(p->spawner_pid, NULL, 0);
+		if (waitpid(p->spawner_pid, &status, 0) > 0 && status != 0 && !p->is_told_fatal)
+			pool_notice(p, LOG_ERROR, "the pool's spawner ended with status %d",
+				    status);
 	}
 	if (!p->is_started)
 		release(p);

@@ -167,17 +167,26 @@ static char *describe(int status)
 	return mem_printf("signal %d (SIG%s)", WTERMSIG(status), name ? name : "?");
 }
 
+/* What was told to end must also end well. */
+static bool is_planned_end(const struct pool_unit *unit, int status)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
+	if (unit->doom == DOOM_RETIRED)
+		return code == EXIT_SUCCESS || code == POOL_EXIT_RECYCLE;
+	return unit->doom != DOOM_NONE && !unit->is_broken;
+}
+
 /* A death that nobody here asked for is worth a line. */
-static void tell_death(struct pool_unit *unit, const char *how)
+static void tell_death(struct pool_unit *unit, int status, const char *how)
 {
 	struct pool *p = unit->slots->pool;
 	auto_free char *name = p->options.kind == POOL_PREFORK
 				       ? mem_printf("PoolWorker-%u", unit->index + 1)
 				       : mem_strdup("PoolThreads");
-	bool is_planned = unit->doom != DOOM_NONE && !unit->is_broken;
+	int level = is_planned_end(unit, status) ? LOG_DEBUG : LOG_ERROR;
 
-	pool_notice(p, is_planned ? LOG_DEBUG : LOG_ERROR, "Process '%s' pid:%d exited with '%s'",
-		    name, unit->pid, how);
+	pool_notice(p, level, "Process '%s' pid:%d exited with '%s'", name, unit->pid, how);
 }
 
 /* In a threads pool the process also ends when all its threads have ended. */
@@ -221,7 +230,7 @@ void unit_exited(struct pool_unit *unit, int status)
 	if (unit->doom == DOOM_NONE && is_wanted_end(unit))
 		unit->doom = DOOM_RETIRED;
 	if (!solo)
-		tell_death(unit, how);
+		tell_death(unit, status, how);
 	for (unsigned i = 0; i < unit->slot_count; i++)
 		slot_abandon(&unit->slots[i], how);
 	p->solo = NULL;
