@@ -15,6 +15,7 @@
 #include "worker/consume/consumer.h"
 #include "worker/control/status.h"
 #include "worker/daemon.h"
+#include "worker/footprint.h"
 #include "worker/health.h"
 #include "worker/shutdown.h"
 #include "worker/task/plugin.h"
@@ -290,6 +291,7 @@ int worker_main(int argc, char **argv)
 
 	if (prepare(&w, argc, argv, &err) < 0 || start(&w, &err) < 0)
 		return fail(&err);
+	footprint_trim();
 	uv_run(&w.loop, UV_RUN_DEFAULT);
 	daemon_end(w.config);
 
