@@ -63,8 +63,8 @@ static void on_reply(struct transfer *t, const char *p, size_t len)
 	if ((len >= 4 && p[3] == '-') || t->is_leaving)
 		return;
 	smtp_reply_set(&t->last, p, len);
-	if (t->step == STEP_AUTH)
-		is_authenticated = t->last.code == 235;
+	if (t->step == STEP_AUTH && t->last.code == 235)
+		is_authenticated = true;
 	else if (t->step == STEP_MAIL)
 		t->is_mail_accepted = t->last.code / 100 == 2;
 	else if (t->step == STEP_RCPT && t->recipients < t->mail->count)
@@ -243,8 +243,20 @@ static void explain(CURL *curl, const struct transfer *t, CURLcode code, const c
 		explain_lost(t, ret, text);
 }
 
+static void curl_close(void)
+{
+	if (kept)
+		curl_easy_cleanup(kept); /* says QUIT */
+	kept = NULL;
+	mails = 0;
+	is_authenticated = false;
+}
+
+/* The thread's handle with nothing set; a used-up connection is closed first. */
 static CURL *handle(void)
 {
+	if (mails >= SMTP_MAILS_PER_CONNECTION)
+		curl_close();
 	if (!kept)
 		kept = curl_easy_init();
 	if (!kept)
@@ -271,7 +283,6 @@ static bool transfer_run(const struct smtp_server *server, const struct smtp_mai
 	set_transfer(curl, &t);
 	recipients = set_mail(curl, &t);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
-	curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, (long)(mails >= SMTP_MAILS_PER_CONNECTION));
 	code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connects);
 	mails = connects ? 1 : mails + 1;
@@ -291,7 +302,7 @@ static void curl_send(const struct smtp_server *server, const struct smtp_mail *
 {
 	if (!transfer_run(server, mail, patience, ret))
 		return;
-	mails = SMTP_MAILS_PER_CONNECTION; /* asks for a new connection */
+	curl_close();
 	memset(ret->recipients, 0, mail->count * sizeof(*ret->recipients));
 	ret->reply = (struct smtp_reply){0};
 	transfer_run(server, mail, patience, ret);
@@ -318,15 +329,6 @@ static void curl_probe(const struct smtp_server *server, struct smtp_result *ret
 		explain(curl, &t, code, text[0] ? text : curl_easy_strerror(code));
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
 	ret->reply = t.last;
-}
-
-static void curl_close(void)
-{
-	if (kept)
-		curl_easy_cleanup(kept); /* says QUIT */
-	kept = NULL;
-	mails = 0;
-	is_authenticated = false;
 }
 
 const struct smtp_engine smtp_curl = {"curl", curl_send, curl_probe, curl_close};

@@ -61,7 +61,7 @@ struct link {
 	/* The engine's own. */
 	unsigned mails;
 	enum link_phase phase;
-	bool is_authenticated, is_forbidden, has_no_starttls, is_injected;
+	bool is_authenticated, is_forbidden, has_no_starttls, is_injected, is_leaving;
 	struct smtp_reply last; /* last complete reply line before MAIL */
 	char line[600];		/* the reply line at hand */
 	size_t line_len;

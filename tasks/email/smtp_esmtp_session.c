@@ -245,7 +245,7 @@ static void on_event(smtp_session_t session, int event, void *arg, ...)
 	case SMTP_EV_CONNECT:
 		link->phase = PHASE_GREETING;
 		link->line_len = 0;
-		link->is_authenticated = link->is_forbidden = false;
+		link->is_authenticated = link->is_forbidden = link->is_leaving = false;
 		memset(&link->last, 0, sizeof(link->last));
 		keep_socket(link, find_socket(link));
 		break;
@@ -297,7 +297,7 @@ static void on_reply_line(struct link *link)
 {
 	bool is_final = link->line_len < 4 || link->line[3] != '-';
 
-	if (!is_final)
+	if (!is_final || link->is_leaving)
 		return;
 	smtp_reply_set(&link->last, link->line, link->line_len);
 	if (link->phase == PHASE_AUTH && link->last.code == 235)
@@ -338,6 +338,8 @@ static void on_write(struct link *link, const char *buf, int len)
 		link->phase = PHASE_STARTTLS;
 	} else if (begins(buf, len, "AUTH")) {
 		link->phase = PHASE_AUTH;
+	} else if (begins(buf, len, "QUIT")) {
+		link->is_leaving = true; /* its answer explains nothing */
 	} else if (begins(buf, len, "MAIL")) {
 		/* libesmtp goes on unauthenticated when it knows no mechanism or was refused. */
 		link->is_forbidden =
