@@ -19,7 +19,7 @@ from celery.app.task import Context
 from celery.utils.saferepr import saferepr
 from celery.worker import request as worker_request
 from celery.worker import strategy as worker_strategy
-from celery.worker.consumer.consumer import Consumer
+from celery.worker.consumer.consumer import Consumer, dump_body
 from kombu.message import Message
 from kombu.utils import json as kombu_json
 
@@ -83,6 +83,22 @@ TAGS = [
 ] + [("nope", "x"), (None, 1), ([], 1), (1, 1)]
 
 
+TIMES = ["2026-01-02T03:04:05.000678+00:00", "2026W01T03", "2026W013T0304", "2020-W53-7T10", "2026-W01-0000", "20260102T030405.5Z",
+         "2026-01-02T03:04:05,123-05:30", "2026-01-02\u00e903:04:05", "030405.25", "03:04:05+05:30:10.5", "034Z", "0001-W01-1", "9999-W52-5"]
+
+
+def iso_texts():
+    """Times with one or two characters changed."""
+    texts = list(TIMES)
+    for _ in range(600):
+        text = list(random.choice(TIMES))
+        for _ in range(random.randint(1, 2)):
+            at = random.randrange(len(text))
+            text[at:at + random.randint(0, 1)] = random.choice(["", "0", "1", "9", "-", ":", "W", ".", "+", "Z", ",", "T", " "])
+        texts.append("".join(text))
+    return texts
+
+
 def record_pyjson():
     texts = [t for line in PLAIN.strip("\n").split("\n") for t in line.split("|") if t]
     texts += ['"a\x01b"', '"a\tb"', "[1,\n 2,\n x]", '"\u00e9"', '["\u00e9", x]', '"\U0001f600"', "\ufeff[]", " ", "",
@@ -95,7 +111,8 @@ def record_pyjson():
     write("pyjson/load.tsv", rows)
 
     rows = []
-    for tag, value in TAGS:
+    random.seed(7)
+    for tag, value in TAGS + [(tag, text) for text in iso_texts() for tag in ("datetime", "time")]:
         for text in (json.dumps({"__type__": tag, "__value__": value}), json.dumps([{"k": {"__value__": value, "__type__": tag}}])):
             try:
                 kombu_json.loads(text.encode())
@@ -130,6 +147,12 @@ def record_repr():
                     shown = saferepr(tuple(value) if as_tuple else value, max_len or None, maxlevels=levels)
                     rows.append((text, str(max_len), str(levels), "t" if as_tuple else "l", "= " + shown))
     write("pyjson/repr.tsv", rows)
+
+
+def record_dumps():
+    bodies = ["", "[[1], {}]", "it's", 'it\'s "x"', 'a"b', "a\\b\n\r\t\x01\x7f", "\u00e9\u00a0\u00ad\u2028\u3000\ufeff\ue000", "\U0001f600",
+              "word " * 300, "x" * 1021, "x" * 1022, "x" * 1023, "x" * 3000, "'" * 1030, "\u00e9" * 2000, "a " + "y" * 2000]
+    write("task_message/dump.tsv", [(b, "= " + dump_body(Message(body=b), None).rsplit(" ", 1)[0]) for b in bodies])
 
 
 # params -------------------------------------------------------------------------------------------
@@ -336,6 +359,7 @@ if __name__ == "__main__":
     assert isinstance(sys.modules["celery"], types.ModuleType) and celery.__version__ == "5.7.0", "celery 5.7.0 decides"
     record_pyjson()
     record_repr()
+    record_dumps()
     record_params()
     record_messages()
     record_intake()

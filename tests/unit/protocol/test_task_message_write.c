@@ -157,6 +157,20 @@ static void assert_dump(const char *body, size_t len, const char *expected)
 
 START_TEST(a_body_is_shown_as_python_shows_it)
 {
+	struct golden g;
+
+	golden_open(&g, "tests/golden/task_message/dump.tsv");
+	while (golden_next(&g)) {
+		auto_str expected = {.max = 10000};
+
+		str_addf(&expected, "%s (%zub)", g.field[1] + 2, g.len[0]);
+		assert_dump(g.field[0], g.len[0], expected.data);
+	}
+}
+END_TEST
+
+START_TEST(a_long_body_is_cut_when_shown)
+{
 	char body[3000];
 	auto_str out = {.max = 10000};
 
