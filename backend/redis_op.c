@@ -9,18 +9,25 @@
 
 #define OP_OVERHEAD_BYTES ((size_t)256)
 
-/* Only the first bytes of the old record cross into Lua, unless somebody else wrote it. A
- * compressed record (its first byte is 0) cannot be read there and counts as no SUCCESS. */
+/* The first SET is all that almost every store takes: no key was there. Otherwise only the
+ * first bytes of the old record cross into Lua, unless somebody else wrote it. A compressed record
+ * (its first byte is 0) cannot be read there and counts as no SUCCESS. */
 const char redis_store_script[] =
-	"local old = redis.call('GETRANGE', KEYS[1], 0, 19)\n"
-	"if old == '{\"status\": \"SUCCESS\"' then return 0 end\n"
-	"if old ~= '' and string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
-	"  local ok, meta = pcall(cjson.decode, redis.call('GET', KEYS[1]))\n"
-	"  if ok and type(meta) == 'table' and meta.status == 'SUCCESS' then return 0 end\n"
+	"local key, record, ttl = KEYS[1], ARGV[1], ARGV[2]\n"
+	"local is_new\n"
+	"if ttl == '0' then is_new = redis.call('SET', key, record, 'NX')\n"
+	"else is_new = redis.call('SET', key, record, 'EX', ttl, 'NX') end\n"
+	"if not is_new then\n"
+	"  local old = redis.call('GETRANGE', key, 0, 19)\n"
+	"  if old == '{\"status\": \"SUCCESS\"' then return 0 end\n"
+	"  if string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
+	"    local ok, meta = pcall(cjson.decode, redis.call('GET', key))\n"
+	"    if ok and type(meta) == 'table' and meta.status == 'SUCCESS' then return 0 end\n"
+	"  end\n"
+	"  if ttl == '0' then redis.call('SET', key, record)\n"
+	"  else redis.call('SETEX', key, ttl, record) end\n"
 	"end\n"
-	"if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1])\n"
-	"else redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1]) end\n"
-	"redis.call('PUBLISH', KEYS[1], ARGV[1])\n"
+	"redis.call('PUBLISH', key, record)\n"
 	"return 1\n";
 
 size_t redis_op_cost(const struct redis_op *op)
