@@ -25,8 +25,7 @@ class Broker:
     def channel(self):
         if self._connection is None or not self._connection.connected:
             self._connection = amqp.Connection(f"127.0.0.1:{self.rabbit.port}",
-                                               virtual_host=self.vhost, confirm_publish=True,
-                                               read_timeout=30, write_timeout=30)
+                                               virtual_host=self.vhost, confirm_publish=True)
             self._connection.connect()
             self._channel = None
         if self._channel is None or not self._channel.is_open:

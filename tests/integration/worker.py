@@ -19,11 +19,9 @@ FAULTS = ("AddressSanitizer", "runtime error:", "LeakSanitizer", "stack smashing
 def _as_text(value):
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value is None:
-        return ""
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+    return str(value)
 
 
 class Worker:
@@ -37,7 +35,7 @@ class Worker:
                  pool=None, settings=None, env=None, name=None, level="INFO", ready=True,
                  judge=JUDGE, binary=None, prefix=()):
         Worker.count += 1
-        self.node = name or f"w{Worker.count}@test"
+        self.node = name or f"w{Worker.count}-{os.getpid()}@test"
         self.dir = pathlib.Path(folder)
         self.log_path = self.dir / f"worker-{Worker.count}.log"
         self.judge = judge
@@ -64,7 +62,9 @@ class Worker:
                 command += ["--result-backend", backend_url]
             command += ["worker", "--without-mingle", "--without-gossip", *shared]
         else:
-            for key, value in settings.items():
+            # By file where the environment has no form for it (null, objects).
+            by_file = any(value is None or isinstance(value, dict) for value in settings.values())
+            for key, value in () if by_file else settings.items():
                 clean[f"CELERY_{key.upper()}"] = _as_text(value)
             clean.update(ASAN_OPTIONS="abort_on_error=0:exitcode=99:detect_leaks=1",
                          UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=99")
@@ -73,6 +73,10 @@ class Worker:
                 command += ["-b", broker_url]
             if backend_url:
                 command += ["--result-backend", backend_url]
+            if by_file:
+                file = self.dir / f"settings-{Worker.count}.yaml"
+                file.write_text(json.dumps(settings))
+                command += ["--config", str(file)]
             plugin = BUILD / "lib/smallage/test-tasks/testtasks.so"
             command += [*shared, "-I", str(plugin)]
         clean.update(env or {})

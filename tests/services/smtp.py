@@ -67,7 +67,7 @@ class _Recorder(Sink):
         user = session.auth_data.login.decode() if session.auth_data else None
         self.owner.add(Mail(envelope.mail_from, list(envelope.rcpt_tos),
                             bytes(envelope.original_content), list(envelope.mail_options), user,
-                            session.ssl is not None, id(session)))
+                            bool(server.transport.get_extra_info("ssl_object")), id(session)))
         return "250 2.0.0 Ok: queued as " + os.urandom(5).hex().upper()
 
 
@@ -119,7 +119,7 @@ class Smtp:
             return AuthResult(success=False, handled=False)
         login, password = data.login.decode(), data.password.decode()
         self.logins.append((mechanism, login, password))
-        return AuthResult(success=(login, password) == (self.user, self.password), handled=True,
+        return AuthResult(success=(login, password) == (self.user, self.password), handled=False,
                           auth_data=data)
 
     def start(self):
@@ -136,6 +136,7 @@ class Smtp:
                            auth_require_tls=self.auth_needs_tls)
         self.controller = _Controller(self, _Recorder(self), **options)
         self.controller.start()
+        self.connections = 0  # the controller tries itself
         return self
 
     def _context(self):
