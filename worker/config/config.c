@@ -170,7 +170,8 @@ const char *config_where(const struct config *c, const char *name)
 
 char *config_queue_arguments(const struct config *c)
 {
-	bool is_quorum = c->task_default_queue_type && strcmp(c->task_default_queue_type, "quorum") == 0;
+	bool is_quorum =
+		c->task_default_queue_type && strcmp(c->task_default_queue_type, "quorum") == 0;
 	bool has_priority = c->task_queue_max_priority > 0;
 
 	if (!is_quorum && !has_priority)
