@@ -186,7 +186,7 @@ START_TEST(the_prefetch_count_holds_and_can_be_changed_while_consuming)
 	broker_qos(f.broker, 5);
 	fixture_run(&f, 200);
 	ck_assert_uint_eq(f.seen_count, 6);
-	broker_qos(f.broker, 65536); /* above what the wire can say: no limit */
+	broker_qos(f.broker, 65538); /* above what the wire can say: no limit */
 	f.acks_at_once = true;
 	ck_assert(fixture_wait(&f, &f.seen_count, 20, 3000));
 	for (unsigned i = 1; i < 6; i++)
@@ -301,15 +301,16 @@ START_TEST(a_publish_to_a_missing_exchange_fails_alone)
 	fixture_open(&f);
 	fixture_consume(&f, q, NULL);
 	fixture_start(&f);
+	publish_numbers(&f, q, 1); /* declares the queue, so that the next ones go together */
 	for (unsigned i = 0; i < 5; i++)
 		ck_assert_int_eq(fixture_publish(&f, q, "good", 4), 0);
 	ck_assert_int_eq(broker_publish(f.broker, &p, fixture_published, &f, NULL), 0);
 	for (unsigned i = 0; i < 5; i++)
 		ck_assert_int_eq(fixture_publish(&f, q, "good", 4), 0);
-	ck_assert(fixture_wait(&f, &f.confirmed, 10, 5000));
+	ck_assert(fixture_wait(&f, &f.confirmed, 11, 5000));
 	ck_assert(fixture_wait(&f, &f.refused, 1, 5000));
 	ck_assert_ptr_nonnull(strstr(f.last_refusal.text, "404 NOT_FOUND"));
-	ck_assert(fixture_wait(&f, &f.seen_count, 10, 5000));
+	ck_assert(fixture_wait(&f, &f.seen_count, 11, 5000));
 	ck_assert_uint_eq(f.downs, 0);
 	fixture_close(&f);
 }
