@@ -17,8 +17,8 @@
 #include "base/str.h"
 #include "tests/unit/support/run_loop.h"
 #include "tests/unit/support/temp_folder.h"
+#include "tests/unit/transport/message_files.h"
 #include "transport/broker.h"
-#include "transport/envelope.h"
 
 #define MAX_SEEN 11000
 
@@ -163,17 +163,6 @@ static inline void tear_down(struct fixture *x)
 	free(x->queue);
 }
 
-/* Envelope text of a message with this body, to be freed. */
-static inline char *envelope(const char *body, size_t len)
-{
-	struct publication p = {.routing_key = "q", .body = body, .body_len = len};
-	auto_str out;
-
-	str_init(&out, 64 << 20);
-	ck_assert_int_eq(envelope_encode(&out, &p, "tag", NULL), 0);
-	return str_detach(&out);
-}
-
 static inline void put_text(struct fixture *x, const char *name, const char *text)
 {
 	auto_free char *path = mem_printf("%s/%s", x->in, name);
@@ -186,39 +175,6 @@ static inline void put(struct fixture *x, const char *name, const char *body)
 	auto_free char *text = envelope(body, strlen(body));
 
 	put_text(x, name, text);
-}
-
-/* How many files in a folder have names that end so. */
-static inline unsigned count(const char *folder, const char *suffix)
-{
-	DIR *dir = opendir(folder);
-	const struct dirent *entry;
-	unsigned n = 0;
-
-	if (dir == NULL)
-		return 0;
-	while ((entry = readdir(dir)) != NULL) {
-		size_t len = strlen(entry->d_name);
-
-		n += entry->d_name[0] != '.' && len >= strlen(suffix) &&
-		     strcmp(entry->d_name + len - strlen(suffix), suffix) == 0;
-	}
-	closedir(dir);
-	return n;
-}
-
-/* Hidden things: spools and temporary files. */
-static inline unsigned count_hidden(const char *folder)
-{
-	DIR *dir = opendir(folder);
-	const struct dirent *entry;
-	unsigned n = 0;
-
-	while ((entry = readdir(dir)) != NULL)
-		n += entry->d_name[0] == '.' && strcmp(entry->d_name, ".") != 0 &&
-		     strcmp(entry->d_name, "..") != 0;
-	closedir(dir);
-	return n;
 }
 
 static inline void publish(struct fixture *x, const char *exchange, const char *key,
