@@ -150,8 +150,9 @@ START_TEST(depth_and_number_of_values_are_bounded)
 {
 	static char data[40000];
 
-	ck_assert_int_eq(amqp_field_scan(data, nest(data, 60), NULL, NULL), 0);
-	refused(data, nest(data, 70), ERR_LIMIT);
+	ck_assert_int_eq(amqp_field_scan(data, nest(data, AMQP_FIELD_MAX_DEPTH - 2), NULL, NULL),
+			 0);
+	refused(data, nest(data, AMQP_FIELD_MAX_DEPTH - 1), ERR_LIMIT);
 	refused(data, nest(data, 5000), ERR_LIMIT);
 
 	memset(data, 'V', sizeof(data));
