@@ -220,11 +220,15 @@ static json_t *deliver(struct sm_job *job, const struct mail_message *m, const s
 
 static int set_sender(struct sm_job *job, struct mail_message *m, struct fault *fault)
 {
+	struct setting_source from = settings_of_job(job);
 	const char *address = sm_setting(job, "email_from_address");
 	const char *name = sm_setting(job, "email_from_name");
 
 	if (m->from.count)
 		return 0;
+	/* Whoever has switched mail off need not name a sender. */
+	if (!address[0] && !setting_bool(&from, "email_enabled"))
+		address = "noreply@localhost";
 	if (!address[0])
 		return fault_set(fault, "from: no sender; set email_from_address "
 					"(EMAIL_FROM_ADDRESS)");
