@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/banner.h"
 #include "worker/config/config.h"
 #include "worker/consume/consumer.h"
 #include "worker/control/status.h"
@@ -160,7 +161,7 @@ static int open_backend(struct worker *w, struct err *err)
 	if (!config->result_backend || strncmp(config->result_backend, "disabled", 8) == 0)
 		return 0;
 	w->consumer.finish.backend = backend_open(&options, err);
-	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend");
+	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend: ");
 }
 
 static int open_broker(struct worker *w, struct err *err)
@@ -186,7 +187,7 @@ static int open_broker(struct worker *w, struct err *err)
 	};
 
 	w->consumer.broker = broker_open(&options, err);
-	return w->consumer.broker ? 0 : err_prefix(err, "broker_url");
+	return w->consumer.broker ? 0 : err_prefix(err, "broker_url: ");
 }
 
 static void on_stopped(void *ctx)
@@ -243,6 +244,8 @@ static int start(struct worker *w, struct err *err)
 	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;
+	if (!w->config->is_quiet)
+		banner_print(c);
 	log_start(w);
 	w->status = status_server_open(&w->loop, w->config->status_socket, fill_status, w, err);
 	if (!w->status)
@@ -261,11 +264,17 @@ static void worker_clear(struct worker *w)
 	config_free(w->config);
 }
 
-static int fail(const struct err *err)
+/* A wrong command line or setting ends with 2, as Celery's usage errors do. The log may go to a
+ * file or to standard error; a person at a terminal must see the reason once. */
+static int fail(const struct worker *w, const struct err *err)
 {
-	log_critical("%s", err->text);
-	fprintf(stderr, "smallage worker: %s\n", err->text);
-	return EXIT_FAILURE;
+	if (w->config && w->config->log_file)
+		fprintf(stderr, "smallage worker: %s\n", err->text);
+	if (w->config)
+		log_critical("%s", err->text);
+	else
+		fprintf(stderr, "smallage worker: %s\n", err->text);
+	return w->config ? EXIT_FAILURE : 2;
 }
 
 /* Everything that must be done before the first thread or connection exists. */
@@ -290,7 +299,7 @@ int worker_main(int argc, char **argv)
 	struct err err = {0};
 
 	if (prepare(&w, argc, argv, &err) < 0 || start(&w, &err) < 0)
-		return fail(&err);
+		return fail(&w, &err);
 	footprint_trim();
 	uv_run(&w.loop, UV_RUN_DEFAULT);
 	daemon_end(w.config);

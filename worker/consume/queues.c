@@ -16,25 +16,6 @@ static bool list_has(char *const *list, const char *name)
 	return false;
 }
 
-static char *queue_arguments(const struct config *config)
-{
-	bool is_quorum = config->task_default_queue_type &&
-			 strcmp(config->task_default_queue_type, "quorum") == 0;
-	struct str out;
-
-	if (!is_quorum && config->task_queue_max_priority <= 0)
-		return NULL;
-	str_init(&out, 256);
-	str_addc(&out, '{');
-	if (is_quorum)
-		str_puts(&out, "\"x-queue-type\": \"quorum\"");
-	if (config->task_queue_max_priority > 0)
-		str_addf(&out, "%s\"x-max-priority\": %d", is_quorum ? ", " : "",
-			 config->task_queue_max_priority);
-	str_addc(&out, '}');
-	return str_detach(&out);
-}
-
 static int declare(struct consumer *c, const char *name, const char *arguments, struct err *err)
 {
 	const struct config *config = c->config;
@@ -72,7 +53,7 @@ int queues_declare(struct consumer *c, struct err *err)
 	const struct config *config = c->config;
 	char *fallback[] = {config->task_default_queue, NULL};
 	char *const *names = fallback;
-	auto_free char *arguments = queue_arguments(config);
+	auto_free char *arguments = config_queue_arguments(config);
 	unsigned count = 0;
 
 	if (config->task_queues && *config->task_queues)
@@ -85,7 +66,7 @@ int queues_declare(struct consumer *c, struct err *err)
 		if (list_has(config->exclude_queues, *names))
 			continue;
 		if (declare(c, *names, arguments, err) < 0)
-			return err_prefix(err, "queue '%s'", *names);
+			return err_prefix(err, "queue '%s': ", *names);
 		count++;
 	}
 	if (count == 0)
