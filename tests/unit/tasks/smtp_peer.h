@@ -18,6 +18,7 @@ struct peer {
 	const char *cut_at;	  /* closes when it reads this command */
 	const char *mute_at;	  /* says nothing more from this command on */
 	int mails_per_connection; /* closes after so many; 0 = never */
+	bool must_cut_second;	  /* closes when a connection's second mail begins */
 	/* What happened. */
 	_Atomic int connections, mails;
 	char last[20000]; /* the last mail, as it came */
@@ -97,6 +98,8 @@ static void peer_serve(struct peer *p, int fd)
 	while (fgets(line, sizeof(line), in)) {
 		if (peer_is(line, p->mute_at))
 			continue;
+		if (p->must_cut_second && peer_is(line, "MAIL") && p->mails > before)
+			break;
 		if (peer_is(line, p->cut_at) || !peer_answer(p, line, in, out))
 			break;
 		if (p->mails_per_connection && p->mails - before >= p->mails_per_connection)

@@ -123,6 +123,28 @@ START_TEST(a_connection_the_server_closed_is_replaced_unseen)
 }
 END_TEST
 
+/* The server hangs up at the very moment the next mail begins: it cannot have taken it. */
+START_TEST(a_connection_that_breaks_at_mail_from_is_replaced_unseen)
+{
+	const char *engine;
+
+	EACH_ENGINE(engine)
+	{
+		struct smtp_server to;
+
+		peer = (struct peer){.must_cut_second = true};
+		peer_start(&peer);
+		to = server();
+		for (int i = 0; i < 3; i++)
+			ck_assert_int_eq(send_mail(engine, &to, 1).end, SMTP_SENT);
+		smtp_close();
+		peer_stop(&peer);
+		ck_assert_int_eq(peer.mails, 3);
+		ck_assert_int_eq(peer.connections, 3);
+	}
+}
+END_TEST
+
 START_TEST(every_refusal_is_told_apart)
 {
 	static const struct {
