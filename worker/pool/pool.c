@@ -38,11 +38,16 @@ static void tell_ended(struct pool *p)
 	struct list_node *node;
 
 	while ((node = list_pop(&p->ended))) {
+		struct pool_job *job = list_entry(node, struct pool_job, node);
 		struct outcome outcome;
 
 		outcome_init(&outcome, OUTCOME_TERMINATED);
-		p->options.events->on_done(p->options.ctx, list_entry(node, struct pool_job, node),
-					   &outcome);
+		if (job->is_refused) {
+			outcome_init(&outcome, OUTCOME_FAILURE);
+			outcome_set_exception(&outcome, "builtins", "ValueError",
+					      "the task id is too long");
+		}
+		p->options.events->on_done(p->options.ctx, job, &outcome);
 		outcome_clear(&outcome);
 	}
 }
@@ -266,7 +271,8 @@ void pool_submit(struct pool *p, struct pool_job *job)
 	job->serial = 0;
 	job->started_us = 0;
 	job->place = 0;
-	job->is_soft_sent = job->is_killed = job->is_terminated = false;
+	job->is_soft_sent = job->is_killed = false;
+	job->is_terminated = job->is_refused = false;
 	list_append(&p->ready, &job->node);
 	p->ready_count++;
 	pool_dispatch(p);

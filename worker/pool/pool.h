@@ -42,7 +42,7 @@ struct pool_job {
 	struct pool_slot *slot;
 	int64_t started_us; /* monotonic; 0 = not accepted yet */
 	unsigned place;	    /* in the slot's shared page */
-	bool is_soft_sent, is_killed, is_terminated;
+	bool is_soft_sent, is_killed, is_terminated, is_refused;
 };
 
 struct pool_events {
@@ -52,9 +52,9 @@ struct pool_events {
 			 size_t len);
 	/* The soft limit of this job passed; the body has been told. */
 	void (*on_soft_limit)(void *ctx, struct pool_job *job);
-	/* Any end. Always preceded by on_accepted, except for jobs given back by pool_take_back and
-	 * jobs that were terminated before they began. Takes nothing: the pool clears the outcome.
-	 */
+	/* Any end but pool_take_back. Always preceded by on_accepted, except for jobs that were
+	 * terminated before they began or whose id is too long to be run (a failure). Takes
+	 * nothing: the pool clears the outcome. */
 	void (*on_done)(void *ctx, struct pool_job *job, struct outcome *outcome);
 	/* A free slot may have appeared: the pump should run. */
 	void (*on_room)(void *ctx);

@@ -224,18 +224,6 @@ static struct pool_slot *least_loaded(const struct pool *p, const struct pool_jo
 	return NULL;
 }
 
-/* An id that does not fit into a frame cannot be run; the message's limits make that impossible in
- * practice. */
-static void refuse(struct pool *p, struct pool_job *job)
-{
-	struct outcome outcome;
-
-	outcome_init(&outcome, OUTCOME_FAILURE);
-	outcome_set_exception(&outcome, "builtins", "ValueError", "task id is too long");
-	p->options.events->on_done(p->options.ctx, job, &outcome);
-	outcome_clear(&outcome);
-}
-
 void pool_dispatch(struct pool *p)
 {
 	while (p->ready_count > 0) {
@@ -246,8 +234,11 @@ void pool_dispatch(struct pool *p)
 			return;
 		list_remove(&job->node);
 		p->ready_count--;
-		if (!give(slot, job))
-			refuse(p, job);
+		if (!give(slot, job)) {
+			job->is_refused = true;
+			list_append(&p->ended, &job->node);
+			pool_wake(p);
+		}
 	}
 }
 

@@ -142,3 +142,28 @@ START_TEST(prefork_processes_are_small)
 	end(&b);
 }
 END_TEST
+
+/* An id that fits into no frame ends its job, and harms no other. */
+START_TEST(a_job_with_an_endless_id_fails)
+{
+	size_t len = (size_t)2 << 20;
+	char *id = malloc(len + 1);
+	struct bench b;
+	struct run *r, *next;
+
+	memset(id, 'i', len);
+	id[len] = '\0';
+	begin(&b, POOL_PREFORK, 1);
+	r = prepare_run(&b, "t.echo", "[1]");
+	r->job.id = id;
+	pool_submit(b.pool, &r->job);
+	ck_assert_uint_eq(r->done, 0);
+	next = submit(&b, "t.echo", "[2]");
+	turn_until(&b, is_all_done, 4);
+	ck_assert_int_eq(r->kind, OUTCOME_FAILURE);
+	ck_assert_str_eq(r->exc_type, "ValueError");
+	check_ok(next, "2");
+	end(&b);
+	free(id);
+}
+END_TEST
