@@ -243,8 +243,11 @@ static json_t *collect(const struct binding *b)
 					    b->values[i] ? convert(param, b->values[i])
 							 : json_deep_copy(param->otherwise));
 	}
-	if (b->extra)
-		json_object_update(result, b->extra);
+	/* Not json_object_update: it cuts a key at a NUL, and could so replace a parameter. */
+	for (void *it = json_object_iter(b->extra); it; it = json_object_iter_next(b->extra, it))
+		json_object_setn_new_nocheck(result, json_object_iter_key(it),
+					     json_object_iter_key_len(it),
+					     json_incref(json_object_iter_value(it)));
 	return result;
 }
 

@@ -7,6 +7,9 @@
  * holds a byte that is not UTF-8): numbers out of range keep their token text and are written back
  * as they came. Lone surrogates become three-byte WTF-8 sequences and are written back as \udXXX.
  *
+ * Keys may hold NUL: walk with json_object_iter_key_len. jansson 2.14 cuts such keys in
+ * json_object_update, json_copy, json_deep_copy and json_equal: not for what came from a message.
+ *
  * kombu's tags ({"__type__": t, "__value__": v} and nothing else) stay objects: they round-trip,
  * and pyjson_tag tells what they are. Loading refuses unknown tags and values that the tag's Python
  * decoder would refuse. Sources: kombu/utils/json.py, CPython Lib/json.

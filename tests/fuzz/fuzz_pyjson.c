@@ -7,6 +7,21 @@
 
 #define ITEMS 4
 
+/* json_equal of jansson 2.14 cuts keys at a NUL. */
+static void check_equal(const json_t *a, const json_t *b)
+{
+	struct str first, second;
+
+	str_init(&first, STR_MAX_DEFAULT);
+	str_init(&second, STR_MAX_DEFAULT);
+	fuzz_check(pyjson_dump(&first, a) == 0 && pyjson_dump(&second, b) == 0);
+	fuzz_check(first.len == second.len && memcmp(first.data, second.data, first.len) == 0);
+	for (size_t i = 0; i < first.len; i++)
+		fuzz_check((unsigned char)first.data[i] >= 0x20 && first.data[i] < 0x7f);
+	str_clear(&first);
+	str_clear(&second);
+}
+
 static void check_items(enum pyjson_kind kind, const struct pyjson_item *items, size_t count,
 			const json_t *value)
 {
@@ -18,29 +33,23 @@ static void check_items(enum pyjson_kind kind, const struct pyjson_item *items, 
 
 		fuzz_check(item);
 		if (kind == PYJSON_ARRAY)
-			fuzz_check(json_equal(item, json_array_get(value, i)));
+			check_equal(item, json_array_get(value, i));
 		json_decref(item);
 	}
 }
 
 static void check_round_trip(const json_t *value)
 {
-	struct str first, second;
+	struct str text;
 	json_t *again;
 
-	str_init(&first, STR_MAX_DEFAULT);
-	str_init(&second, STR_MAX_DEFAULT);
-	fuzz_check(pyjson_dump(&first, value) == 0);
-	again = pyjson_load(first.data, first.len, NULL);
+	str_init(&text, STR_MAX_DEFAULT);
+	fuzz_check(pyjson_dump(&text, value) == 0);
+	again = pyjson_load(text.data, text.len, NULL);
 	fuzz_check(again);
-	fuzz_check(json_equal(value, again));
-	fuzz_check(pyjson_dump(&second, again) == 0);
-	fuzz_check(first.len == second.len && memcmp(first.data, second.data, first.len) == 0);
-	for (size_t i = 0; i < first.len; i++)
-		fuzz_check((unsigned char)first.data[i] >= 0x20 && first.data[i] < 0x7f);
+	check_equal(value, again);
 	json_decref(again);
-	str_clear(&first);
-	str_clear(&second);
+	str_clear(&text);
 }
 
 static void check_repr(const json_t *value)

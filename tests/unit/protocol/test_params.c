@@ -123,6 +123,13 @@ START_TEST(a_tagged_value_becomes_text_for_str)
 }
 END_TEST
 
+START_TEST(an_extra_key_with_a_nul_is_another_key)
+{
+	assert_bind("to: str, **extra", "[\"a\"]", "{\"to\\u0000\": 5}",
+		    "= {\"to\": \"a\", \"to\\u0000\": 5}");
+}
+END_TEST
+
 START_TEST(defaults_are_json_or_pythons_constants)
 {
 	assert_bind(
