@@ -34,6 +34,7 @@ struct consumer {
 	unsigned session;   /* current consumer session; 0 = none */
 	unsigned qos_base;  /* 0 = unlimited */
 	unsigned qos_sent;
+	size_t eta_streak; /* tasks due later received since the last one that could run */
 	bool is_up, was_up;
 	bool is_stopping;  /* nothing new is started */
 	bool has_given_up; /* the broker cannot be reached and no try is left */

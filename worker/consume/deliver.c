@@ -151,9 +151,14 @@ static void admit(struct consumer *c, struct request *r)
 	}
 	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > now) {
 		requests_move(&c->requests, r, REQUEST_WAITING_ETA);
+		c->eta_streak++;
 		eta_arm(&c->eta);
 		qos_update(c);
 		return;
+	}
+	if (c->eta_streak > 0) {
+		c->eta_streak = 0;
+		qos_update(c);
 	}
 	requests_move(&c->requests, r, REQUEST_READY);
 	pump_run(c);

@@ -3,6 +3,20 @@
 /* A task that waits for its ETA stays unacked and would block the queue, so each one raises the
  * prefetch count by one, up to worker_eta_task_limit. Unlike Celery's, the count is computed and
  * not kept by increments, so it is back at its base after every burst (contract: tasks.md 10 j). */
+/* One task more per round trip would take a backlog of tasks due later at a few thousand a second,
+ * and block what is due now behind it. After a long run of nothing but such tasks some more are
+ * asked for at once; the first task that can run ends that, so at most this many are held beyond
+ * Celery's count. */
+#define HEADROOM_MOST  64
+#define HEADROOM_AFTER 128
+
+static size_t headroom(const struct consumer *c)
+{
+	if (c->eta_streak < HEADROOM_AFTER)
+		return 0;
+	return c->eta_streak / 16 < HEADROOM_MOST ? c->eta_streak / 16 : HEADROOM_MOST;
+}
+
 void qos_update(struct consumer *c)
 {
 	size_t waiting = c->requests.counts[REQUEST_WAITING_ETA];
@@ -10,7 +24,7 @@ void qos_update(struct consumer *c)
 	size_t count = c->qos_base;
 
 	if (c->qos_base != 0)
-		count += waiting;
+		count += waiting + headroom(c);
 	if (limit != 0 && count > limit)
 		count = limit > c->qos_base ? limit : c->qos_base;
 	if (count == c->qos_sent)
