@@ -226,8 +226,6 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	c->config = config;
 	c->registry = registry;
 	c->intake.accept_content = (const char *const *)config->accept_content;
-	c->intake.naive_is_local = true;
-	c->intake.local_offset_s = config->timezone_offset_s;
 	requests_init(&c->requests);
 	eta_init(&c->eta, loop, &c->requests, on_due, c);
 	acks_init(&c->finish.acks);
