@@ -145,8 +145,11 @@ static int check(const char *(*setting)(const char *name), char *text, size_t si
 			 describe(&result));
 		return -1;
 	}
-	snprintf(text, size, "mail server %s:%s answers%s", server.host, server.port,
-		 server.user ? " and takes the password" : "");
+	snprintf(text, size, "mail server %s:%s answers%s%s", server.host, server.port,
+		 server.user ? " and takes the password" : "",
+		 setting("email_from_address")[0]
+			 ? ""
+			 : "; email_from_address is not set: tasks must name a sender");
 	return 0;
 }
 

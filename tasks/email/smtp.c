@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STEPS_MAX 12 /* of a session with one mail, each with the server's timeout */
+
 /* Set when the server wanted what libesmtp cannot do; lasts as long as the thread. */
 static _Thread_local bool must_use_curl;
 
@@ -65,6 +67,12 @@ void smtp_close(void)
 {
 	smtp_esmtp.close();
 	smtp_curl.close();
+}
+
+long smtp_time_limit_ms(const struct smtp_server *server, size_t len)
+{
+	/* 10 kB/s */
+	return STEPS_MAX * (long)server->timeout_ms + (long)(len / 10);
 }
 
 void smtp_reply_set(struct smtp_reply *reply, const char *line, size_t len)

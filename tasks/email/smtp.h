@@ -95,6 +95,8 @@ void smtp_send(const char *engine, const struct smtp_server *server, const struc
 void smtp_probe(const char *engine, const struct smtp_server *server, struct smtp_result *ret);
 void smtp_close(void);
 
+/* For engines: what a whole mail may take, as many steps as it has and a slow line for its size. */
+long smtp_time_limit_ms(const struct smtp_server *server, size_t len);
 /* For engines: a reply line ("250-2.1.0 Ok") without its line end, and the outcome by its code. */
 void smtp_reply_set(struct smtp_reply *reply, const char *line, size_t len);
 void smtp_result_text(struct smtp_result *ret, enum smtp_end end, const char *fmt, ...)

@@ -128,7 +128,6 @@ static void set_server(CURL *curl, const struct smtp_server *server)
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)server->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT,
 			 (long)(server->timeout_ms + 999) / 1000);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 12L * server->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, (long)(server->idle_ms + 999) / 1000);
 	curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L);
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -280,6 +279,7 @@ static bool transfer_run(const struct smtp_server *server, const struct smtp_mai
 	CURL *curl = handle();
 
 	set_server(curl, server);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, smtp_time_limit_ms(server, mail->len));
 	set_transfer(curl, &t);
 	recipients = set_mail(curl, &t);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
@@ -318,6 +318,7 @@ static void curl_probe(const struct smtp_server *server, struct smtp_result *ret
 	CURLcode code;
 
 	set_server(curl, server);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, smtp_time_limit_ms(server, 0));
 	set_transfer(curl, &t);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "NOOP");
 	curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);

@@ -14,8 +14,6 @@
 
 /* How often a waiting slot looks whether its time is over. */
 #define PATIENCE_MS 200
-/* A mail may take so many steps, each with the server's timeout. */
-#define STEPS_MAX 12
 
 static _Thread_local struct link *kept;
 
@@ -163,7 +161,8 @@ static enum smtp_end wait_verdict(struct link *link, int64_t start,
 	pthread_mutex_lock(&link->lock);
 	is_connected = link->is_connected;
 	pthread_mutex_unlock(&link->lock);
-	if (waited > (int64_t)link->server.timeout_ms * (is_connected ? STEPS_MAX : 1))
+	if (waited > (is_connected ? smtp_time_limit_ms(&link->server, link->job.len)
+				   : link->server.timeout_ms))
 		return SMTP_TIMEOUT;
 	return SMTP_SENT;
 }

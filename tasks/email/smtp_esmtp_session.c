@@ -484,8 +484,8 @@ static void explain(const struct link *link, struct smtp_result *ret, int code)
 		smtp_result_text(ret, SMTP_UNKNOWN,
 				 "connection lost after the mail was sent: it may have been taken");
 	else
-		smtp_result_text(ret, SMTP_LOST, "connection lost, or no answer within %d s",
-				 link->server.timeout_ms / 1000);
+		smtp_result_text(ret, SMTP_LOST, "connection lost, or no answer within %g s",
+				 link->server.timeout_ms / 1000.0);
 }
 
 static void run_session(struct link *link, smtp_session_t session, auth_context_t auth)
