@@ -104,6 +104,13 @@ void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enu
 		broker_reject(acks->broker, session, tag, answer == ANSWER_REQUEUE);
 }
 
+/* An answer that is on the wire now. */
+static void sent(struct acks *acks, const struct acks_key *key)
+{
+	acks->recent[acks->recent_count++ % ACKS_RECENT] =
+		(struct acks_recent){.key = *key, .at_us = clock_mono_us()};
+}
+
 void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 {
 	if (r->is_settled)
@@ -116,13 +123,11 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 	if (answer == ANSWER_REQUEUE)
 		return; /* it is to run again */
 	struct acks_key key = key_of(r->message.id, r->message.retries);
-	int64_t now = clock_mono_us();
 
 	if (is_current)
-		acks->recent[acks->recent_count++ % ACKS_RECENT] =
-			(struct acks_recent){.key = key, .at_us = now};
+		sent(acks, &key);
 	else
-		remember(acks, &key, now);
+		remember(acks, &key, clock_mono_us());
 }
 
 bool acks_has_ended(struct acks *acks, const char *id, int64_t retries)
@@ -134,6 +139,9 @@ bool acks_has_ended(struct acks *acks, const char *id, int64_t retries)
 	if (!e)
 		return false;
 	forget(acks, e);
+	/* The ack that follows may be lost as well: connections rarely break only once. */
+	if (acks->session != 0)
+		sent(acks, &key);
 	acks->skipped++;
 	return true;
 }

@@ -46,7 +46,8 @@ void acks_session_down(struct acks *acks);
 void acks_answer(struct acks *acks, struct request *r, enum answer answer);
 /* Answers a delivery that never became a request. */
 void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enum answer answer);
-/* True (once) if this task ended here and only its answer may have been lost. */
+/* True if this task ended here and only its answer may have been lost; once per session, and the
+ * caller acks it. */
 bool acks_has_ended(struct acks *acks, const char *id, int64_t retries);
 
 #endif

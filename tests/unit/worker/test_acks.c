@@ -41,6 +41,25 @@ START_TEST(what_ended_without_a_connection_is_known_once_when_it_comes_again)
 }
 END_TEST
 
+START_TEST(what_ended_is_known_again_when_the_second_connection_breaks_too)
+{
+	struct acks acks;
+	struct requests all;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
+	for (unsigned session = 2; session < 5; session++) {
+		acks_session_up(&acks, session);
+		ck_assert(acks_has_ended(&acks, "a", 0));
+		ck_assert(!acks_has_ended(&acks, "a", 0));
+		acks_session_down(&acks);
+	}
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
 START_TEST(what_is_to_run_again_is_not_remembered)
 {
 	struct acks acks;
