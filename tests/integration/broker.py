@@ -57,12 +57,16 @@ class Broker:
         return id
 
     def send_many(self, task, count, args=(), queue="celery", **headers):
-        """Many, without waiting for a confirm of each. Returns the ids."""
-        ids = []
-        plain = amqp.Connection(f"127.0.0.1:{self.rabbit.port}", virtual_host=self.vhost)
-        plain.connect()
-        channel = plain.channel()
+        """Many, and one wait for the broker's confirm of all. Returns the ids."""
         name = task if "." in task else f"testtasks.{task}"
+        link = amqp.Connection(f"127.0.0.1:{self.rabbit.port}", virtual_host=self.vhost)
+        link.connect()
+        channel = link.channel()
+        confirmed = set()
+        channel.events["basic_ack"].add(lambda tag, multiple: confirmed.update(
+            range(1, tag + 1) if multiple else (tag,)))
+        channel.confirm_select()
+        ids = []
         for i in range(count):
             each = args(i) if callable(args) else args
             id = messages.new_id()
@@ -71,8 +75,9 @@ class Broker:
                                                                                **headers),
                                  **messages.properties(id)), "", queue)
             ids.append(id)
-        channel.close()
-        plain.close()
+        while len(confirmed) < count:
+            link.drain_events(timeout=60)
+        link.close()
         return ids
 
     def get(self, queue, timeout=10):
