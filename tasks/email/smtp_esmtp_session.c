@@ -1,4 +1,5 @@
 /* The engine's side: one libesmtp session in a thread of its own. */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -388,35 +389,47 @@ static void on_handshake(const SSL *ssl, int where, int value)
 
 static bool is_ip(const char *host)
 {
-	return host[strspn(host, "0123456789.")] == '\0';
+	struct in_addr unused;
+
+	return inet_pton(AF_INET, host, &unused) == 1;
+}
+
+/* What certificates are checked against. False with tls_error set when that cannot be had. */
+static bool set_verification(struct link *link, SSL_CTX *ctx)
+{
+	const struct smtp_server *server = &link->server;
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
+	if (!(is_ip(server->host) ? X509_VERIFY_PARAM_set1_ip_asc(param, server->host)
+				  : X509_VERIFY_PARAM_set1_host(param, server->host, 0)))
+		snprintf(link->tls_error, sizeof(link->tls_error), "cannot check for this host");
+	else if (!(server->ca_file ? SSL_CTX_load_verify_locations(ctx, server->ca_file, NULL)
+				   : SSL_CTX_set_default_verify_paths(ctx)))
+		snprintf(link->tls_error, sizeof(link->tls_error), "cannot read the CA file");
+	return link->tls_error[0] == '\0';
 }
 
 /* Always a context of our own: libesmtp's is used after it was freed, from the second session on.
- * TLS 1.2: libesmtp takes the session tickets of 1.3 for an answer and waits for ever. */
+ * TLS 1.2: libesmtp takes the session tickets of 1.3 for an answer and waits for ever. NULL with
+ * tls_error set. */
 static SSL_CTX *make_context(struct link *link)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-	X509_VERIFY_PARAM *param;
 
-	if (!ctx)
+	if (!ctx) {
+		snprintf(link->tls_error, sizeof(link->tls_error), "no memory for TLS");
 		return NULL;
+	}
 	SSL_CTX_set_app_data(ctx, link);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	if (!is_ip(link->server.host))
 		SSL_CTX_set_info_callback(ctx, on_handshake);
-	if (!link->server.has_verify)
-		return ctx;
-	param = SSL_CTX_get0_param(ctx);
-	if (is_ip(link->server.host))
-		X509_VERIFY_PARAM_set1_ip_asc(param, link->server.host);
-	else
-		X509_VERIFY_PARAM_set1_host(param, link->server.host, 0);
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
-	if (link->server.ca_file
-		    ? SSL_CTX_load_verify_locations(ctx, link->server.ca_file, NULL) != 1
-		    : SSL_CTX_set_default_verify_paths(ctx) != 1)
-		snprintf(link->tls_error, sizeof(link->tls_error), "cannot read the CA file");
+	if (link->server.has_verify && !set_verification(link, ctx)) {
+		SSL_CTX_free(ctx);
+		return NULL;
+	}
 	return ctx;
 }
 
@@ -460,7 +473,9 @@ static void explain(const struct link *link, struct smtp_result *ret, int code)
 	bool is_refused = last->code >= 400;
 
 	ret->reply = *last;
-	if (link->phase == PHASE_CONNECT)
+	if (link->phase == PHASE_CONNECT && link->tls_error[0])
+		smtp_result_text(ret, SMTP_TLS_FAILED, "%s", link->tls_error);
+	else if (link->phase == PHASE_CONNECT)
 		explain_no_connection(link, ret, code);
 	else if (link->is_forbidden && link->server.user && !link->is_authenticated)
 		ret->end = link->phase == PHASE_AUTH ? SMTP_REFUSED_AUTH : SMTP_NO_AUTH_MECHANISM;
@@ -498,7 +513,10 @@ static void run_session(struct link *link, smtp_session_t session, auth_context_
 	smtp_set_eventcb(session, on_event, link);
 	smtp_set_monitorcb(session, on_traffic, link, 0);
 	set_timeouts(session, link->server.timeout_ms);
-	if (link->server.tls != SMTP_TLS_NEVER && (ctx = make_context(link)) != NULL) {
+	if (link->server.tls != SMTP_TLS_NEVER) {
+		ctx = make_context(link);
+		if (!ctx)
+			return; /* never in clear instead */
 		smtp_starttls_set_ctx(session, ctx);
 		smtp_starttls_enable(session, link->server.tls == SMTP_TLS_REQUIRED
 						      ? Starttls_REQUIRED
