@@ -1,0 +1,24 @@
+"""Runs a command beside a private RabbitMQ, for tests that are no Python:
+
+    python -m services COMMAND ...      with SMALLAGE_TEST_AMQP and SMALLAGE_TEST_RABBITMQCTL set
+"""
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from .rabbitmq import RabbitMQ
+
+
+def main():
+    with RabbitMQ(management=False) as rabbit:
+        ctl = pathlib.Path(rabbit.dir) / "ctl"
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in rabbit.env.items())
+        ctl.write_text(f"#!/bin/sh\n{exports}exec /usr/lib/rabbitmq/bin/rabbitmqctl \"$@\"\n")
+        ctl.chmod(0o755)
+        env = {**os.environ, "SMALLAGE_TEST_AMQP": rabbit.url(), "SMALLAGE_TEST_RABBITMQCTL": str(ctl)}
+        sys.exit(subprocess.run(sys.argv[1:], env=env, check=False).returncode)
+
+
+main()
