@@ -101,12 +101,11 @@ END_TEST
 
 START_TEST(autoretry_takes_the_listed_failures_and_leaves_the_excepted_ones)
 {
+	static const char *const on[] = {"OSError", NULL};
+	static const char *const except[] = {"FileNotFoundError", NULL};
 	static const struct sm_task task = {
 		.name = "t",
-		.autoretry = {.on = (const char *const[]){"OSError", NULL},
-			      .except = (const char *const[]){"FileNotFoundError", NULL},
-			      .backoff = 2,
-			      .jitter = SM_NO},
+		.autoretry = {.on = on, .except = except, .backoff = 2, .jitter = SM_NO},
 	};
 	static const struct task_entry entry = {.decl = &task};
 	static const struct {
