@@ -92,6 +92,7 @@ def show_mail(number, raw):
 
 def main(stack, broker):
     folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="smallage-quickstart-")))
+    keeper.keep_folder(folder)
     env = {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
     if broker:
         with step("RabbitMQ and Redis start"):
@@ -129,3 +130,6 @@ if __name__ == "__main__":
         sys.exit(f"\nquickstart: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
