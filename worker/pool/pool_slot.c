@@ -20,6 +20,8 @@
 #define SIGNAL_AGAIN_US 500000 /* a signal may come just before a call blocks */
 #define SIGNAL_TIMES	10
 #define KILL_AFTER_US	100000 /* KILL behind TERM, as billiard does */
+/* For a plug-in's stop hook, which may say good-bye to a server that does not listen. */
+#define RETIRE_PATIENCE_US 10000000
 
 struct pool_job *slot_first(const struct pool_slot *slot)
 {
@@ -335,6 +337,16 @@ static bool is_over(double limit_s, const struct pool_job *job, int64_t now_us)
 	return limit_s > 0 && job->started_us && now_us >= after(job->started_us, limit_s);
 }
 
+static void kill_due(struct pool_slot *slot, const struct pool_job *job, int64_t now_us)
+{
+	slot->kill_us = 0;
+	/* A retired one may still run the job that it had begun. */
+	if (slot->unit->doom == DOOM_RETIRED && job)
+		slot->kill_us = now_us + RETIRE_PATIENCE_US;
+	else
+		unit_signal(slot->unit, SIGKILL);
+}
+
 void slot_tick(struct pool_slot *slot, int64_t now_us)
 {
 	struct pool_job *job = slot_first(slot);
@@ -343,10 +355,8 @@ void slot_tick(struct pool_slot *slot, int64_t now_us)
 		slot->respawn_us = 0;
 		unit_respawn(slot->unit);
 	}
-	if (slot->kill_us && now_us >= slot->kill_us) {
-		slot->kill_us = 0;
-		unit_signal(slot->unit, SIGKILL);
-	}
+	if (slot->kill_us && now_us >= slot->kill_us)
+		kill_due(slot, job, now_us);
 	if (slot->look_us && now_us >= slot->look_us)
 		look(slot, job, now_us);
 	if (slot->signal_us && now_us >= slot->signal_us) {
@@ -373,7 +383,10 @@ void slot_retire(struct pool_slot *slot, int exit_code)
 	 * taken back as well. */
 	if (slot->link)
 		shutdown(slot->link->fd, SHUT_WR);
+	if (slot->pool->options.kind == POOL_PREFORK)
+		slot->kill_us = clock_mono_us() + RETIRE_PATIENCE_US;
 	slot_refresh(slot);
+	slot_schedule(slot);
 }
 
 static void recycle(struct pool_slot *slot, uint64_t rss_kib)

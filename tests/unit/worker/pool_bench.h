@@ -35,13 +35,14 @@ static inline void on_tick(uv_timer_t *timer)
 	b->last_cpu_us = cpu_us;
 }
 
-static inline void begin_with(struct bench *b, struct pool_options *options)
+static inline void begin_plugin(struct bench *b, struct pool_options *options,
+				const struct sm_plugin *plugin)
 {
 	memset(b, 0, sizeof(*b));
 	str_init(&b->notices, 1 << 16);
 	b->registry = registry_new();
 	b->runs = calloc(20000, sizeof(struct run));
-	ck_assert_int_eq(registry_add_plugin(b->registry, &test_plugin, NULL, NULL), 0);
+	ck_assert_int_eq(registry_add_plugin(b->registry, plugin, NULL, NULL), 0);
 	options->registry = b->registry;
 	options->events = &events;
 	options->ctx = b;
@@ -53,6 +54,11 @@ static inline void begin_with(struct bench *b, struct pool_options *options)
 	b->tick.data = b;
 	uv_timer_start(&b->tick, on_tick, 2, 2);
 	ck_assert_int_eq(pool_start(b->pool, &b->loop, NULL), 0);
+}
+
+static inline void begin_with(struct bench *b, struct pool_options *options)
+{
+	begin_plugin(b, options, &test_plugin);
 }
 
 static inline void begin(struct bench *b, enum pool_kind kind, unsigned concurrency)

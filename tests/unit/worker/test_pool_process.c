@@ -361,3 +361,30 @@ START_TEST(prefork_a_process_killed_while_it_answers_is_lost) /* timeout 30 */
 	end(&b);
 }
 END_TEST
+
+static void hang(void)
+{
+	for (;;)
+		pause();
+}
+
+/* A stop hook that hangs holds neither the slot nor the end of the worker. */
+START_TEST(prefork_a_hanging_stop_hook_is_killed) /* timeout 30 */
+{
+	struct sm_plugin plugin = test_plugin;
+	struct bench b;
+	int64_t begin_us;
+
+	plugin.stop = hang;
+	begin_plugin(&b, &(struct pool_options){.kind = POOL_PREFORK, .concurrency = 1}, &plugin);
+	begin_us = clock_mono_us();
+	submit(&b, "t.echo", "[1]");
+	turn_until(&b, is_all_done, 4);
+	pool_stop(b.pool, on_stopped, &b);
+	turn_until(&b, is_bench_stopped, 15);
+	ck_assert_int_gt(clock_mono_us() - begin_us, 9000000);
+	ck_assert_ptr_nonnull(strstr(b.notices.data, "exited with 'signal 9 (SIGKILL)'"));
+	b.notices_before_stop = b.notices.len;
+	finish_bench(&b);
+}
+END_TEST
