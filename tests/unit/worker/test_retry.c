@@ -99,15 +99,16 @@ START_TEST(a_retry_beyond_the_limit_without_an_exception_says_so_as_celery_does)
 }
 END_TEST
 
+static const struct sm_task picky = {
+	.name = "t",
+	.autoretry = {.on = on, .except = except, .backoff = 2, .jitter = SM_NO},
+};
+
 START_TEST(autoretry_takes_the_listed_failures_and_leaves_the_excepted_ones)
 {
 	static const char *const on[] = {"OSError", NULL};
 	static const char *const except[] = {"FileNotFoundError", NULL};
-	static const struct sm_task task = {
-		.name = "t",
-		.autoretry = {.on = on, .except = except, .backoff = 2, .jitter = SM_NO},
-	};
-	static const struct task_entry entry = {.decl = &task};
+	static const struct task_entry entry = {.decl = &picky};
 	static const struct {
 		const char *type;
 		enum outcome_kind expected;
