@@ -101,13 +101,14 @@ END_TEST
 
 static const struct sm_task picky = {
 	.name = "t",
-	.autoretry = {.on = on, .except = except, .backoff = 2, .jitter = SM_NO},
+	.autoretry = {.on = SM_NAMES("OSError"),
+		      .except = SM_NAMES("FileNotFoundError"),
+		      .backoff = 2,
+		      .jitter = SM_NO},
 };
 
 START_TEST(autoretry_takes_the_listed_failures_and_leaves_the_excepted_ones)
 {
-	static const char *const on[] = {"OSError", NULL};
-	static const char *const except[] = {"FileNotFoundError", NULL};
 	static const struct task_entry entry = {.decl = &picky};
 	static const struct {
 		const char *type;
