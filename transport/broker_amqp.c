@@ -207,6 +207,7 @@ static void close_finished(uv_timer_t *timer)
 	amqp_publisher_clear(&b->publisher);
 	timer_close(b, &b->consumer.link.timer);
 	timer_close(b, &b->consumer.retry_timer);
+	timer_close(b, &b->consumer.hold_timer);
 	timer_close(b, &b->publisher.link.timer);
 	timer_close(b, &b->close_timer);
 }

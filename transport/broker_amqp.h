@@ -62,6 +62,8 @@ struct amqp_consumer {
 	unsigned qos;
 	bool is_qos_dirty;
 	struct amqp_ack_window acks;
+	uv_timer_t hold_timer; /* of acks that wait for the tags before them */
+	bool is_hold_over;
 	/* the message that is arriving */
 	struct message message;
 	uint64_t tag;

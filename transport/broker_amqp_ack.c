@@ -93,25 +93,12 @@ static uint64_t window_advance(struct amqp_ack_window *w, size_t *ret_acks)
 	return last;
 }
 
-void ack_window_flush(struct amqp_ack_window *w,
-		      void (*send)(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple),
-		      void *ctx)
+static void send_singles(struct amqp_ack_window *w, amqp_settle_fn *send, void *ctx)
 {
-	size_t acks;
-
-	if (w->pending_count == 0)
-		return;
-	for (size_t i = 0; i < w->pending_count; i++)
-		if (w->pending[i].how != SETTLE_ACK)
-			send(ctx, w->pending[i].tag, w->pending[i].how, false);
-	uint64_t last = window_advance(w, &acks);
-	if (acks > 0)
-		send(ctx, last, SETTLE_ACK, acks > 1);
 	for (size_t i = 0; i < w->pending_count; i++) {
 		uint64_t tag = w->pending[i].tag;
-		if (w->pending[i].how != SETTLE_ACK || tag <= last)
-			continue;
 		struct amqp_ack_entry *entry = window_find(w, tag);
+
 		send(ctx, tag, SETTLE_ACK, false);
 		if (entry) {
 			entry->state = STATE_DONE;
@@ -119,4 +106,25 @@ void ack_window_flush(struct amqp_ack_window *w,
 		}
 	}
 	w->pending_count = 0;
+}
+
+size_t ack_window_flush(struct amqp_ack_window *w, size_t may_hold, amqp_settle_fn *send, void *ctx)
+{
+	size_t acks, kept = 0;
+
+	if (w->pending_count == 0)
+		return 0;
+	for (size_t i = 0; i < w->pending_count; i++)
+		if (w->pending[i].how != SETTLE_ACK)
+			send(ctx, w->pending[i].tag, w->pending[i].how, false);
+	uint64_t last = window_advance(w, &acks);
+	if (acks > 0)
+		send(ctx, last, SETTLE_ACK, acks > 1);
+	for (size_t i = 0; i < w->pending_count; i++)
+		if (w->pending[i].how == SETTLE_ACK && w->pending[i].tag > last)
+			w->pending[kept++] = w->pending[i];
+	w->pending_count = kept;
+	if (kept > may_hold)
+		send_singles(w, send, ctx);
+	return w->pending_count;
 }

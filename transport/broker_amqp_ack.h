@@ -25,7 +25,7 @@ struct amqp_ack_window {
 	/* Rising tags from `head` to `count`; what is settled in between goes when it is half. */
 	struct amqp_ack_entry *entries;
 	size_t head, count, cap, settled;
-	/* Settled since the last flush. */
+	/* Settled, but not sent yet. */
 	struct amqp_ack_pending *pending;
 	size_t pending_count, pending_cap;
 };
@@ -37,9 +37,11 @@ void ack_window_add(struct amqp_ack_window *w, uint64_t tag);
 /* False for a tag that is not open (settled before, never seen): it must not reach the broker,
  * which would close the channel. */
 bool ack_window_settle(struct amqp_ack_window *w, uint64_t tag, enum amqp_settle how);
-/* Calls `send` for every method to be sent, refusals before the acks that pass over them. */
-void ack_window_flush(struct amqp_ack_window *w,
-		      void (*send)(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple),
-		      void *ctx);
+typedef void amqp_settle_fn(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple);
+/* Calls `send` for every method to be sent, refusals before the acks that pass over them. Up to
+ * `may_hold` acks beyond an open tag are kept for a later flush, which may take them all with one
+ * "multiple"; returns how many are held. */
+size_t ack_window_flush(struct amqp_ack_window *w, size_t may_hold, amqp_settle_fn *send,
+			void *ctx);
 
 #endif

@@ -6,6 +6,9 @@
 
 enum { QOS_MAX = 65535 };
 
+#define HOLD_MS	      2	 /* an ack waits at most so long for the tags before it */
+#define HOLD_FROM_QOS 32 /* with a prefetch below this none waits */
+
 static struct amqp_consumed *queue_find(const struct amqp_consumer *c, const char *name)
 {
 	struct list_node *pos;
@@ -113,6 +116,36 @@ static void settle_send(void *ctx, uint64_t tag, enum amqp_settle how, bool mult
 		amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_REJECT_METHOD, &reject);
 }
 
+/* Acks beyond an open tag cost the broker a method each. With a large prefetch some may wait a
+ * moment for the tags before them; with a small one the broker would have nothing to send
+ * meanwhile. */
+static size_t acks_may_hold(const struct amqp_consumer *c)
+{
+	if (c->is_closing || c->is_paused)
+		return 0;
+	return c->qos == 0 || c->qos >= HOLD_FROM_QOS ? HOLD_FROM_QOS / 2 : 0;
+}
+
+static void on_hold_end(uv_timer_t *timer)
+{
+	struct amqp_consumer *c = timer->data;
+
+	c->is_hold_over = true;
+	if (c->link.conn)
+		amqp_conn_wake(c->link.conn);
+}
+
+static void flush_acks(struct amqp_consumer *c)
+{
+	size_t may_hold = c->is_hold_over ? 0 : acks_may_hold(c);
+
+	c->is_hold_over = false;
+	if (ack_window_flush(&c->acks, may_hold, settle_send, c) == 0)
+		uv_timer_stop(&c->hold_timer);
+	else if (!uv_is_active((uv_handle_t *)&c->hold_timer))
+		uv_timer_start(&c->hold_timer, on_hold_end, HOLD_MS, 0);
+}
+
 static void consumer_flush(void *ctx)
 {
 	struct amqp_consumer *c = ctx;
@@ -124,7 +157,7 @@ static void consumer_flush(void *ctx)
 		amqp_conn_wake(c->link.conn);
 		return;
 	}
-	ack_window_flush(&c->acks, settle_send, c);
+	flush_acks(c);
 	if (c->is_qos_dirty)
 		amqp_consumer_send_qos(c);
 }
@@ -228,6 +261,8 @@ void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_
 	ack_window_init(&c->acks);
 	uv_timer_init(b->loop, &c->retry_timer);
 	c->retry_timer.data = c;
+	uv_timer_init(b->loop, &c->hold_timer);
+	c->hold_timer.data = c;
 	c->link.events = &events;
 	c->link.on_retry = consumer_retry;
 	c->link.owner = c;

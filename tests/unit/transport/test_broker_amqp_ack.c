@@ -24,7 +24,7 @@ static void note(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple)
 static const char *flush(struct amqp_ack_window *w, struct sent *s)
 {
 	memset(s, 0, sizeof(*s));
-	ack_window_flush(w, note, s);
+	ack_window_flush(w, 0, note, s);
 	return s->text;
 }
 
@@ -154,9 +154,49 @@ START_TEST(random_orders_settle_each_tag_once_and_as_asked)
 			if (ack_window_settle(&w, tag, how))
 				asked[tag] = how == SETTLE_ACK ? 'a' : 'q';
 		}
-		ack_window_flush(&w, settle_told, told);
+		ack_window_flush(&w, 0, settle_told, told);
 	}
 	ck_assert_int_eq(memcmp(asked, told, sizeof(asked)), 0);
+	ack_window_clear(&w);
+}
+END_TEST
+
+START_TEST(acks_beyond_an_open_tag_may_wait_for_it)
+{
+	struct amqp_ack_window w;
+	struct sent s = {0};
+
+	ack_window_init(&w);
+	add(&w, 1, 8);
+	for (uint64_t tag = 3; tag <= 6; tag++)
+		ck_assert(ack_window_settle(&w, tag, SETTLE_ACK));
+	ck_assert_uint_eq(ack_window_flush(&w, 4, note, &s), 4);
+	ck_assert_str_eq(s.text, "");
+	ck_assert(ack_window_settle(&w, 1, SETTLE_ACK));
+	ck_assert_uint_eq(ack_window_flush(&w, 4, note, &s), 4);
+	ck_assert_str_eq(s.text, "a1 ");
+	ck_assert(ack_window_settle(&w, 2, SETTLE_ACK));
+	ck_assert_uint_eq(ack_window_flush(&w, 4, note, &s), 0);
+	ck_assert_str_eq(s.text, "a1 a6* ");
+	ck_assert(ack_window_settle(&w, 8, SETTLE_ACK));
+	ck_assert_str_eq(flush(&w, &s), "a8 ");
+	ck_assert(ack_window_settle(&w, 7, SETTLE_ACK));
+	ck_assert_str_eq(flush(&w, &s), "a7 ");
+	ack_window_clear(&w);
+}
+END_TEST
+
+START_TEST(more_held_acks_than_allowed_go_out_alone)
+{
+	struct amqp_ack_window w;
+	struct sent s = {0};
+
+	ack_window_init(&w);
+	add(&w, 1, 5);
+	for (uint64_t tag = 2; tag <= 4; tag++)
+		ck_assert(ack_window_settle(&w, tag, SETTLE_ACK));
+	ck_assert_uint_eq(ack_window_flush(&w, 2, note, &s), 0);
+	ck_assert_str_eq(s.text, "a2 a3 a4 ");
 	ack_window_clear(&w);
 }
 END_TEST
