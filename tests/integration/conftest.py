@@ -16,6 +16,7 @@ _numbers = itertools.count(1)
 def pytest_configure(config):
     config.addinivalue_line("markers", "deviates(why): smallage does better than Celery here")
     config.addinivalue_line("markers", "smallage_only(why): Celery has no such thing")
+    config.addinivalue_line("markers", "prefork: a process that runs a task is killed")
     config.addinivalue_line("markers", "judge_only(why): not in this version of smallage")
     if not JUDGE and not (BUILD / "bin/smallage").exists():
         pytest.exit(f"{BUILD}/bin/smallage is missing: make", returncode=3)
@@ -27,6 +28,9 @@ def pytest_collection_modifyitems(items):
             mark = item.get_closest_marker(name)
             if JUDGE and mark:
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {mark.args[0]}"))
+        if os.environ.get("SMALLAGE_POOL", "prefork") != "prefork" and \
+                item.get_closest_marker("prefork"):
+            item.add_marker(pytest.mark.skip(reason="only a process can be killed"))
         mark = item.get_closest_marker("judge_only")
         if not JUDGE and mark:
             item.add_marker(pytest.mark.skip(reason=f"judge_only: {mark.args[0]}"))

@@ -150,6 +150,7 @@ class TestErrors:
         assert post.sent()["attempts"] == 2
         assert time.monotonic() - started < 8
 
+    @pytest.mark.prefork
     def test_a_hard_limit_ends_a_hanging_mail(self, post, worker, smtp):
         worker("--time-limit", 2, env=mail_env(smtp))
         smtp.script = [("MAIL", "hang")]

@@ -188,6 +188,7 @@ def test_jitter_stays_below_the_cap_in_whole_seconds(queue, worker, results):
     assert len(delays) > 3
 
 
+@pytest.mark.prefork
 def test_a_lost_process_is_retried_when_asked_to(queue, worker, results):
     """T-170"""
     one = worker(settings={"task_retry_on_worker_lost": True}, concurrency=1)
@@ -199,6 +200,7 @@ def test_a_lost_process_is_retried_when_asked_to(queue, worker, results):
     assert queue.get("celery").headers["retries"] == 1
 
 
+@pytest.mark.prefork
 def test_a_lost_process_fails_when_its_retries_are_used_up(queue, worker, results):
     """T-170"""
     worker(settings={"task_retry_on_worker_lost": True, "task_acks_late": True,

@@ -42,6 +42,7 @@ class Worker:
         self.code = None
         self.may_fault = False
         settings = dict(settings or {})
+        pool = pool or os.environ.get("SMALLAGE_POOL")
         shared = ["-n", self.node, "-l", level]
         if concurrency:
             shared += ["-c", str(concurrency)]
