@@ -133,16 +133,27 @@ static int json_object_text(const char *text, struct err *err)
 	return is_object ? 0 : err_set(err, ERR_INVALID, "the value is not a JSON object");
 }
 
+/* -c: `auto` is worked out once the pool is known; the error has Celery's words. */
+static bool is_count_or_auto(const struct config_row *row)
+{
+	return row->type == CONFIG_COUNT && row->fallback && strcmp(row->fallback, "auto") == 0;
+}
+
 static int apply_number(struct config *c, const struct config_row *row, const char *text,
 			struct err *err)
 {
 	char *member = (char *)c + row->field;
 	double value = 0;
 
-	/* -c auto: worked out once the pool is known */
-	if (row->type == CONFIG_COUNT && text && strcasecmp(text, "auto") == 0 && row->fallback &&
-	    strcmp(row->fallback, "auto") == 0)
-		text = "0";
+	if (is_count_or_auto(row) && text) {
+		if (strcasecmp(text, "auto") != 0 &&
+		    (!*text || strspn(text, "0123456789") != strlen(text)))
+			return err_set(err, ERR_INVALID,
+				       "must be a non-negative integer or 'auto', got '%.60s'",
+				       text);
+		if (strcasecmp(text, "auto") == 0)
+			text = "0";
+	}
 	if (text && number(row, text, row->type != CONFIG_SECONDS, &value, err) != 0)
 		return -1;
 	if (row->field == CONFIG_NO_FIELD)

@@ -185,7 +185,8 @@ END_TEST
 START_TEST(wrong_numbers_are_errors_that_name_source_and_setting)
 {
 	begin(NULL);
-	load_fails(ARGS("-c", "-1"), "option -c: worker_concurrency: '-1' is less than 0");
+	load_fails(ARGS("-c", "-1"), "option -c: worker_concurrency: must be a non-negative "
+				     "integer or 'auto', got '-1'");
 	load_fails(ARGS("-c", "2.5"), "not a whole number");
 	load_fails(ARGS("-c", "two"), "'two' is not a number");
 	load_fails(ARGS("-c", "99999999999"), "is more than");
