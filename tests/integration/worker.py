@@ -67,7 +67,10 @@ class Worker:
             by_file = any(value is None or isinstance(value, dict) for value in settings.values())
             for key, value in () if by_file else settings.items():
                 clean[f"CELERY_{key.upper()}"] = _as_text(value)
-            clean.update(ASAN_OPTIONS="abort_on_error=0:exitcode=99:detect_leaks=1",
+            # The leak check at exit is left to the unit tests: its tracer crashes now and then
+            # in forked children ("Tracer caught signal 11"). Growth is watched by test_payloads.
+            leaks = os.environ.get("SMALLAGE_LEAKS", "0")
+            clean.update(ASAN_OPTIONS=f"abort_on_error=0:exitcode=99:detect_leaks={leaks}",
                          UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:exitcode=99")
             command = [str(binary or BUILD / "bin/smallage"), "worker"]
             if broker_url:
