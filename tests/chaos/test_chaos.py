@@ -10,7 +10,7 @@ from worker import JUDGE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SHARES = {"child": 60, "worker": 24, "connection": 30, "connection_threads": 16, "redis": 12,
+SHARES = {"child": 70, "worker": 24, "connection": 24, "connection_threads": 12, "redis": 12,
           "redis_threads": 6, "pause": 5, "broker": 3, "mixed": 28, "early": 16}
 # Drawn from in the tests that mix.
 WEIGHTS = {"child": 8, "worker": 5, "connection": 8, "redis": 4, "pause": 1}

@@ -5,7 +5,6 @@ import random
 import signal
 import time
 
-import messages  # noqa: F401  (the same modules as the integration tests)
 import services
 from load import Journal, Load
 from services.keeper import wait_until
@@ -42,7 +41,7 @@ class World:
 
     def start(self, task="append", **options):
         """A worker behind the relay, and the load."""
-        self.options = {"concurrency": 4, "level": "INFO", **options}
+        self.options = {"concurrency": 2, **options}
         self.start_worker()
         self.load = Load(self.broker, task, self.journal, self.seed)
         self.load.start()
@@ -119,6 +118,10 @@ class World:
         self.rabbit.start()
 
     def restart_redis(self):
+        if self.random.random() < 0.5:
+            # It dies with results that were sent and not yet stored.
+            self.redis.pause()
+            time.sleep(self.random.uniform(0.05, 0.3))
         self.redis.kill()
         time.sleep(self.random.uniform(0, 0.7))
         self.redis.start()
