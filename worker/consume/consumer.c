@@ -21,15 +21,23 @@ static void changed(struct consumer *c)
 
 /* --- the broker speaks --- */
 
+/* With several queues the first deliveries come before on_up, and their answers must not wait. */
+static void session_begin(struct consumer *c, unsigned session)
+{
+	if (c->session == session)
+		return;
+	c->session = session;
+	acks_session_up(&c->finish.acks, session);
+}
+
 static void on_up(void *ctx, const char *host)
 {
 	struct consumer *c = ctx;
 	struct broker_stats stats;
 
 	broker_stats(c->broker, &stats);
-	c->session = stats.session;
+	session_begin(c, stats.session);
 	c->is_up = true;
-	acks_session_up(&c->finish.acks, c->session);
 	log_info("Connected to %s", host);
 	if (!c->was_up)
 		log_info("%s ready.", c->config->node_name);
@@ -37,8 +45,16 @@ static void on_up(void *ctx, const char *host)
 	qos_update(c);
 }
 
-/* The broker will deliver again whatever it has no answer for, so all that has not begun is dropped
- * here; keeping it would run it twice. */
+/* After a loss of the connection, where the answer goes nowhere, the broker delivers it again by
+ * itself. At a stop it is given back now: what still runs here may take hours, and others have time
+ * for it. */
+static void give_back(struct consumer *c, struct request *r)
+{
+	acks_answer(&c->finish.acks, r, ANSWER_REQUEUE);
+	request_free(&c->requests, r);
+}
+
+/* All that has not begun; keeping it would run it twice. */
 static void forget_unstarted(struct consumer *c)
 {
 	static const enum request_state unstarted[] = {REQUEST_RECEIVED, REQUEST_WAITING_ETA,
@@ -47,12 +63,12 @@ static void forget_unstarted(struct consumer *c)
 
 	for (size_t i = 0; i < sizeof(unstarted) / sizeof(unstarted[0]); i++)
 		list_foreach_safe (pos, tmp, &c->requests.lists[unstarted[i]])
-			request_free(&c->requests, list_entry(pos, struct request, node));
+			give_back(c, list_entry(pos, struct request, node));
 	list_foreach_safe (pos, tmp, &c->requests.lists[REQUEST_SUBMITTED]) {
 		struct request *r = list_entry(pos, struct request, node);
 
 		if (pool_take_back(c->pool, &r->job))
-			request_free(&c->requests, r);
+			give_back(c, r);
 	}
 	eta_arm(&c->eta);
 }
@@ -82,8 +98,8 @@ static void on_down(void *ctx, const struct err *why, double retry_in_s, int att
 
 	if (!c->is_stopping)
 		log_down(c, why, retry_in_s, attempt, max_attempts);
-	if (c->is_up) {
-		c->is_up = false;
+	c->is_up = false;
+	if (c->session != 0) {
 		c->session = 0;
 		acks_session_down(&c->finish.acks);
 		forget_unstarted(c);
@@ -99,6 +115,7 @@ static void on_delivery(void *ctx, struct message *message, unsigned session, ui
 
 	if (c->is_stopping)
 		return; /* stays unanswered and goes back with the connection */
+	session_begin(c, session);
 	deliver_message(c, message, session, tag);
 }
 
@@ -115,6 +132,7 @@ static void on_broker_closed(void *ctx)
 	c->broker = NULL;
 	c->finish.broker = NULL;
 	c->finish.acks.broker = NULL;
+	acks_session_down(&c->finish.acks);
 	changed(c);
 }
 
@@ -165,6 +183,7 @@ static void on_done(void *ctx, struct pool_job *job, struct outcome *outcome)
 	struct consumer *c = ctx;
 
 	finish_apply(&c->finish, request_of(job), outcome);
+	changed(c); /* it may wait for a server now */
 }
 
 static void on_room(void *ctx)

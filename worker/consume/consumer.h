@@ -36,6 +36,7 @@ struct consumer {
 	unsigned qos_sent;
 	size_t eta_streak; /* tasks due later received since the last one that could run */
 	bool is_up, was_up;
+	bool is_pumping;   /* inside pump_run */
 	bool is_stopping;  /* nothing new is started */
 	bool has_given_up; /* the broker cannot be reached and no try is left */
 	uint64_t received, adopted;

@@ -11,21 +11,26 @@ static bool may_start(const struct consumer *c)
 	       f->publishing_bytes < c->config->worker_max_waiting_bytes;
 }
 
+static void start(struct consumer *c, struct request *r)
+{
+	if (r->message.expires_us != TIME_UNSET && clock_wall_us() > r->message.expires_us) {
+		finish_expired(&c->finish, r);
+		return;
+	}
+	requests_move(&c->requests, r, REQUEST_SUBMITTED);
+	pool_submit(c->pool, &r->job);
+}
+
 void pump_run(struct consumer *c)
 {
 	struct list_node *ready = &c->requests.lists[REQUEST_READY];
-	unsigned room = !list_is_empty(ready) && may_start(c) ? pool_room(c->pool) : 0;
 
-	while (room > 0 && !list_is_empty(ready)) {
-		struct request *r = list_entry(ready->next, struct request, node);
-
-		if (r->message.expires_us != TIME_UNSET &&
-		    clock_wall_us() > r->message.expires_us) {
-			finish_expired(&c->finish, r);
-			continue;
-		}
-		requests_move(&c->requests, r, REQUEST_SUBMITTED);
-		pool_submit(c->pool, &r->job);
-		room--;
-	}
+	/* The end of a request calls the pump: a thousand expired ones would nest a thousand times.
+	 */
+	if (c->is_pumping)
+		return;
+	c->is_pumping = true;
+	while (!list_is_empty(ready) && may_start(c) && pool_room(c->pool) > 0)
+		start(c, list_entry(ready->next, struct request, node));
+	c->is_pumping = false;
 }
