@@ -11,7 +11,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define IN_FLIGHT_US  (30 * 1000000LL)	/* older answers have arrived: heartbeats are shorter */
+/* Older answers have arrived: a connection that carries nothing is noticed sooner, by heartbeats
+ * (two times 120 s) or by the kernel. */
+#define IN_FLIGHT_US  (600 * 1000000LL)
 #define REMEMBER_US   (600 * 1000000LL) /* redelivery follows a reconnect much sooner */
 #define REMEMBER_MOST 100000
 

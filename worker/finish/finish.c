@@ -215,6 +215,10 @@ static void on_retry_published(void *ctx, const struct err *err)
 	struct request *r = ctx;
 
 	r->finish->publishing_bytes -= publishing_size(r);
+	if (err && r->finish->is_ending && !r->is_settled) {
+		end_of_plan(r->finish, r);
+		return;
+	}
 	if (err) {
 		auto_str text = STR_INIT(1024);
 
@@ -382,6 +386,13 @@ void finish_expired(struct finish *f, struct request *r)
 		run_plan(f, r);
 }
 
+/* States on the way are dropped while too much waits for the backend: a task may report without
+ * end, and its result will replace them. */
+static bool may_store_state(const struct finish *f, const struct request *r)
+{
+	return f->backend && !r->policy.ignore_result && !backend_is_full(f->backend);
+}
+
 void finish_store_started(struct finish *f, const struct request *r)
 {
 	auto_str result = STR_INIT(4096);
@@ -391,7 +402,7 @@ void finish_store_started(struct finish *f, const struct request *r)
 	str_addc(&result, '}');
 	struct finish_record record = {.state = TASK_STARTED, .result = {result.data, result.len}};
 
-	if (f->backend && !r->policy.ignore_result)
+	if (may_store_state(f, r))
 		record_store(f, r, &record, NULL, NULL);
 }
 
@@ -404,6 +415,6 @@ void finish_store_state(struct finish *f, const struct request *r, const char *s
 		.result = {meta, len},
 	};
 
-	if (f->backend && !r->policy.ignore_result)
+	if (may_store_state(f, r))
 		record_store(f, r, &record, NULL, NULL);
 }

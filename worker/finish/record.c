@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "protocol/result.h"
 #include "worker/finish/finish.h"
 
@@ -9,18 +10,20 @@
  */
 #define RECORD_OVERHEAD ((size_t)1 << 20)
 
+/* For records that nobody waits for; `ctx` is the task id. */
 static void log_store_error(void *ctx, const struct err *err)
 {
-	(void)ctx;
+	auto_free char *id = ctx;
+
 	if (err)
-		log_error("A result could not be stored: %s", err->text);
+		log_error("The result of task %s could not be stored: %s", id, err->text);
 }
 
 static void store(struct finish *f, const char *id, enum task_state state, const struct str *text,
 		  backend_done_fn *done, void *ctx)
 {
 	backend_store(f->backend, id, state, text->data, text->len, done ? done : log_store_error,
-		      ctx);
+		      done ? ctx : mem_strdup(id));
 }
 
 static void fill_extended(struct finish *f, struct result_record *out, const struct request *r)

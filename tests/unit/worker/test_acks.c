@@ -60,6 +60,25 @@ START_TEST(what_ended_is_known_again_when_the_second_connection_breaks_too)
 }
 END_TEST
 
+/* With Celery's heartbeat of 120 s a dead network is noticed after minutes. */
+START_TEST(an_answer_may_be_on_its_way_for_minutes)
+{
+	struct acks acks;
+	struct requests all;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
+	acks_session_up(&acks, 2);
+	ck_assert(acks_has_ended(&acks, "a", 0));
+	acks.recent[0].at_us -= 240 * 1000000LL;
+	acks_session_down(&acks);
+	ck_assert(acks_has_ended(&acks, "a", 0));
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
 START_TEST(what_is_to_run_again_is_not_remembered)
 {
 	struct acks acks;
