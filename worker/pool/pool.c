@@ -60,7 +60,8 @@ static void continue_stop(struct pool *p)
 	for (unsigned i = 0; i < p->options.concurrency && p->ready_count == 0; i++) {
 		struct pool_slot *slot = &p->slots[i];
 
-		if (slot->link && slot->outstanding == 0)
+		/* What was killed ends without being asked, but for a thread of ours. */
+		if (slot->link && slot->outstanding == 0 && (!p->is_killed || p->solo))
 			slot_retire(slot, 0);
 	}
 	if ((p->units_alive > 0 && !p->is_told_fatal) || p->ready_count > 0 || p->is_told_stopped)
@@ -340,6 +341,8 @@ void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx)
 	p->on_stopped = on_stopped;
 	p->stopped_ctx = ctx;
 	pool_wake(p);
+	if (!p->is_started)
+		on_stopped(ctx);
 }
 
 void pool_kill(struct pool *p)

@@ -92,7 +92,8 @@ bool pool_take_back(struct pool *p, struct pool_job *job);
 /* Kills the slot that runs it (prefork only; else the soft flag is raised). on_done follows with
  * OUTCOME_TERMINATED. */
 void pool_terminate(struct pool *p, struct pool_job *job, int signal);
-/* Ends idle slots now, busy ones when done; `on_stopped` when no slot is left. */
+/* Ends idle slots now, busy ones when done; `on_stopped` when no slot is left (from inside the call
+ * when the pool was never started). */
 void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx);
 /* Kills everything at once. */
 void pool_kill(struct pool *p);

@@ -272,6 +272,32 @@ static void take_report(struct pool *p, const struct spawner_report *r)
 	}
 }
 
+/* The spawner is gone and has taken all processes along. What they ran ends as cut off; what waited
+ * has nobody to run it any more. */
+static void abandon_all(struct pool *p)
+{
+	struct list_node *node;
+
+	p->is_killed = true;
+	while ((node = list_pop(&p->ready))) {
+		p->ready_count--;
+		list_append(&p->ended, node);
+	}
+	for (unsigned i = 0; i < p->unit_count; i++) {
+		struct pool_unit *unit = &p->units[i];
+
+		for (unsigned k = 0; k < unit->slot_count; k++)
+			link_drain(&unit->slots[k]);
+		p->units_alive -= unit->is_alive;
+		unit->is_alive = false;
+		unit->doom = DOOM_KILLED;
+		unit->is_broken = false;
+		for (unsigned k = 0; k < unit->slot_count; k++)
+			slot_abandon(&unit->slots[k], "");
+	}
+	pool_wake(p);
+}
+
 void pool_read_reports(struct pool *p)
 {
 	struct spawner_report report;
@@ -284,6 +310,7 @@ void pool_read_reports(struct pool *p)
 	p->is_told_fatal = true;
 	uv_poll_stop(&p->spawner_poll);
 	p->options.events->on_fatal(p->options.ctx, "the pool's spawner process is gone");
+	abandon_all(p);
 }
 
 static void on_spawner(uv_poll_t *poll, int status, int events)
