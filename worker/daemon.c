@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -252,6 +253,24 @@ static char **own_arguments(char **ret_text)
 	return arguments;
 }
 
+/* An upgrade has put another file under the name of the one we run; that one is wanted. Returns
+ * when there is none. */
+static void exec_installed(char **arguments)
+{
+	static const char deleted[] = " (deleted)";
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (len <= 0)
+		return;
+	path[len] = '\0';
+	char *end = path + len - strlen(deleted);
+
+	if (end > path && strcmp(end, deleted) == 0)
+		*end = '\0';
+	execv(path, arguments);
+}
+
 void daemon_restart(void)
 {
 	char *text = NULL;
@@ -261,8 +280,10 @@ void daemon_restart(void)
 
 	if (folder && chdir(folder) != 0)
 		log_warning("cannot go back to %s: %s", folder, strerror(errno));
-	if (arguments)
+	if (arguments) {
+		exec_installed(arguments);
 		execv("/proc/self/exe", arguments);
+	}
 	log_error("cannot start again: %s", strerror(errno));
 	(void)text_owner;
 }

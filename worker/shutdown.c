@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FLUSH_S 10.0 /* for answers and for results, each */
+#define FLUSH_S	     10.0 /* for answers and for results, each */
+#define COLD_FLUSH_S 2.0
 
 /* Celery says these on standard error whatever the log level. */
 static void say(const char *text)
@@ -49,7 +50,36 @@ static void stop_pool(struct shutdown *s)
 {
 	s->phase = SHUTDOWN_POOL;
 	uv_timer_stop(&s->timer);
+	uv_timer_stop(&s->patience);
 	pool_stop(s->consumer->pool, on_pool_stopped, s);
+}
+
+static void on_patience_end(uv_timer_t *timer)
+{
+	struct shutdown *s = timer->data;
+	struct consumer *c = s->consumer;
+
+	log_error("%zu tasks have ended, but %s: the broker gets those back that are not acked",
+		  c->requests.counts[REQUEST_FINISHING],
+		  c->finish.publishing_bytes > 0
+			  ? "the broker does not take their retries"
+			  : "the result backend does not take their results");
+	c->finish.is_ending = true;
+	stop_pool(s);
+}
+
+/* Waits for what is in hand: for ever while a task runs, but not for a server that is gone. */
+static void wait_in_hand(struct shutdown *s)
+{
+	size_t in_hand = consumer_in_hand(s->consumer);
+	double patience_s = s->phase == SHUTDOWN_COLD ? COLD_FLUSH_S : FLUSH_S;
+	bool has_progress = in_hand < s->waits_for || !uv_is_active((uv_handle_t *)&s->patience);
+
+	s->waits_for = in_hand;
+	if (in_hand == 0)
+		stop_pool(s);
+	else if (in_hand == s->consumer->requests.counts[REQUEST_FINISHING] && has_progress)
+		uv_timer_start(&s->patience, on_patience_end, (uint64_t)(patience_s * 1000), 0);
 }
 
 /* The pool reports each job it cut off as terminated; finish/ knows what that means. */
@@ -58,6 +88,7 @@ static void go_cold(struct shutdown *s)
 	s->phase = SHUTDOWN_COLD;
 	say("worker: Cold shutdown (MainProcess)");
 	uv_timer_stop(&s->timer);
+	uv_timer_stop(&s->patience);
 	pool_kill(s->consumer->pool);
 	shutdown_advance(s);
 }
@@ -68,18 +99,13 @@ void shutdown_advance(struct shutdown *s)
 
 	switch (s->phase) {
 	case SHUTDOWN_NONE:
-		if (!c->has_given_up)
-			return;
-		s->exit_code = EXIT_FAILURE;
-		s->phase = SHUTDOWN_WARM;
-		consumer_stop(c);
-		shutdown_advance(s);
+		if (c->has_given_up)
+			shutdown_begin(s, EXIT_FAILURE);
 		return;
 	case SHUTDOWN_WARM:
 	case SHUTDOWN_SOFT:
 	case SHUTDOWN_COLD:
-		if (consumer_in_hand(c) == 0)
-			stop_pool(s);
+		wait_in_hand(s);
 		return;
 	case SHUTDOWN_BROKER:
 		if (!c->broker)
@@ -90,6 +116,16 @@ void shutdown_advance(struct shutdown *s)
 	case SHUTDOWN_DONE:
 		return;
 	}
+}
+
+void shutdown_begin(struct shutdown *s, int exit_code)
+{
+	if (s->phase != SHUTDOWN_NONE)
+		return;
+	s->exit_code = exit_code;
+	s->phase = SHUTDOWN_WARM;
+	consumer_stop(s->consumer);
+	shutdown_advance(s);
 }
 
 void shutdown_backend_closed(struct shutdown *s)
@@ -106,9 +142,7 @@ static void begin_warm(struct shutdown *s)
 	say("worker: Warm shutdown (MainProcess)");
 	if (s->phase == SHUTDOWN_WARM)
 		return;
-	s->phase = SHUTDOWN_WARM;
-	consumer_stop(s->consumer);
-	shutdown_advance(s);
+	shutdown_begin(s, s->exit_code);
 }
 
 static void on_soft_end(uv_timer_t *timer)
@@ -173,6 +207,9 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct shutdown *s = handle->data;
 
+	/* Who asks for the end after a restart was asked for wants the end. */
+	if (signum == SIGTERM || signum == SIGQUIT || signum == SIGINT)
+		s->is_restart = false;
 	switch (signum) {
 	case SIGTERM:
 		if (term_is_quit())
@@ -187,7 +224,9 @@ static void on_signal(uv_signal_t *handle, int signum)
 		on_interrupt(s);
 		break;
 	case SIGHUP:
-		s->is_restart = true;
+		/* From a terminal it means that the terminal is gone, as for Celery. */
+		if (s->phase == SHUTDOWN_NONE && !s->has_terminal)
+			s->is_restart = true;
 		begin_warm(s);
 		break;
 	case SIGUSR1:
@@ -207,8 +246,10 @@ void shutdown_init(struct shutdown *s, uv_loop_t *loop, struct consumer *consume
 	s->consumer = consumer;
 	s->on_done = on_done;
 	s->ctx = ctx;
+	s->has_terminal = isatty(STDOUT_FILENO);
 	uv_timer_init(loop, &s->timer);
-	s->timer.data = s;
+	uv_timer_init(loop, &s->patience);
+	s->timer.data = s->patience.data = s;
 	for (size_t i = 0; i < sizeof(signums) / sizeof(signums[0]); i++) {
 		uv_signal_init(loop, &s->signals[i]);
 		s->signals[i].data = s;
@@ -219,6 +260,7 @@ void shutdown_init(struct shutdown *s, uv_loop_t *loop, struct consumer *consume
 void shutdown_close(struct shutdown *s)
 {
 	uv_close((uv_handle_t *)&s->timer, NULL);
+	uv_close((uv_handle_t *)&s->patience, NULL);
 	for (size_t i = 0; i < sizeof(s->signals) / sizeof(s->signals[0]); i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 }

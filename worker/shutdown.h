@@ -4,7 +4,7 @@
  *   TERM       warm: start nothing more, let what runs end, exit 0
  *   INT        warm, exit 1; a second INT: cold
  *   QUIT       cold: (soft stop first, when set) cut off what runs, exit 0
- *   HUP        warm, then start again with the same arguments
+ *   HUP        warm, then start again with the same arguments; from a terminal: warm
  *   TERM with REMAP_SIGTERM=SIGQUIT in the environment acts as QUIT
  *
  * Then, whatever the kind: pool, broker (answers flushed), backend (results flushed), done.
@@ -34,14 +34,19 @@ struct shutdown {
 	int exit_code;
 	bool is_restart; /* HUP */
 	bool has_int;	 /* one INT was seen */
+	bool has_terminal;
 	uv_signal_t signals[5];
-	uv_timer_t timer; /* end of the soft stop */
+	uv_timer_t timer;    /* end of the soft stop */
+	uv_timer_t patience; /* for servers, once no task runs any more */
+	size_t waits_for;    /* requests in hand when it was set */
 	void (*on_done)(void *ctx);
 	void *ctx;
 };
 
 void shutdown_init(struct shutdown *s, uv_loop_t *loop, struct consumer *consumer,
 		   void (*on_done)(void *ctx), void *ctx);
+/* A warm stop that no signal asked for. */
+void shutdown_begin(struct shutdown *s, int exit_code);
 /* Something ended; goes on to the next phase when it may. Also notices a broker that gave up. */
 void shutdown_advance(struct shutdown *s);
 /* Tells that the backend has closed. */

@@ -29,6 +29,7 @@ struct worker {
 	struct shutdown shutdown;
 	struct status_server *status;
 	uv_loop_t loop;
+	bool has_loop; /* and with it consumer and shutdown */
 	char **template_dirs;
 	int64_t started_us;
 };
@@ -75,6 +76,14 @@ static char **list_template_dirs(const struct config *config)
 	return dirs;
 }
 
+static void warn_of_rate_limits(const struct registry *registry)
+{
+	for (unsigned i = 0; i < registry_count(registry); i++)
+		if (registry_at(registry, i)->decl->rate_limit)
+			log_warning("task %s: its rate_limit is not kept by this version",
+				    registry_at(registry, i)->name);
+}
+
 static int load_plugins(struct worker *w, struct err *err)
 {
 	const char *const *modules = (const char *const *)w->config->task_modules;
@@ -88,6 +97,7 @@ static int load_plugins(struct worker *w, struct err *err)
 	for (unsigned i = 0; i < registry_plugin_count(w->registry); i++)
 		if (registry_plugin_at(w->registry, i)->settings)
 			config_declare(w->config, registry_plugin_at(w->registry, i)->settings);
+	warn_of_rate_limits(w->registry);
 	return config_check_unknown(w->config, err);
 }
 
@@ -241,6 +251,7 @@ static int start(struct worker *w, struct err *err)
 	c->on_change = on_change;
 	c->ctx = w;
 	shutdown_init(&w->shutdown, &w->loop, c, on_stopped, w);
+	w->has_loop = true;
 	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;
@@ -255,8 +266,11 @@ static int start(struct worker *w, struct err *err)
 
 static void worker_clear(struct worker *w)
 {
-	consumer_clear(&w->consumer);
-	uv_loop_close(&w->loop);
+	pool_free(w->pool); /* NULL once it was stopped */
+	if (w->has_loop) {
+		consumer_clear(&w->consumer);
+		uv_loop_close(&w->loop);
+	}
 	registry_free(w->registry);
 	for (char **dir = w->template_dirs; dir && *dir; dir++)
 		free(*dir);
@@ -298,16 +312,20 @@ int worker_main(int argc, char **argv)
 	struct worker w = {.started_us = clock_mono_us()};
 	struct err err = {0};
 
-	if (prepare(&w, argc, argv, &err) < 0 || start(&w, &err) < 0)
-		return fail(&w, &err);
-	footprint_trim();
-	uv_run(&w.loop, UV_RUN_DEFAULT);
-	daemon_end(w.config);
+	int code = prepare(&w, argc, argv, &err) < 0 || start(&w, &err) < 0 ? fail(&w, &err) : 0;
 
-	int code = w.shutdown.exit_code;
-
-	if (w.shutdown.is_restart)
+	if (code == 0)
+		footprint_trim();
+	else if (w.has_loop)
+		shutdown_begin(&w.shutdown, code); /* takes down what stands already */
+	if (w.has_loop)
+		uv_run(&w.loop, UV_RUN_DEFAULT);
+	if (w.config)
+		daemon_end(w.config);
+	if (code == 0 && w.shutdown.is_restart)
 		daemon_restart();
+	if (code == 0)
+		code = w.shutdown.exit_code;
 	worker_clear(&w);
 	return code;
 }
