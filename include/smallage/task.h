@@ -51,9 +51,9 @@ struct sm_task {
 	const char *doc;       /* one line */
 	json_t *(*run)(struct sm_job *job);
 	struct sm_autoretry autoretry;
-	int max_retries;			/* 0 = Celery's default, 3 */
-	double retry_delay_s;			/* 0 = Celery's default, 180 */
-	const char *rate_limit;			/* "10/m", or NULL */
+	int max_retries;	/* 0 = Celery's default, 3 */
+	double retry_delay_s;	/* 0 = Celery's default, 180 */
+	const char *rate_limit; /* "10/m", or NULL; not kept yet: the worker warns */
 	double soft_time_limit_s, time_limit_s; /* 0 = the worker's */
 	enum sm_choice acks_late, acks_on_failure, acks_on_timeout, reject_on_worker_lost,
 		retry_on_worker_lost, ignore_result, store_errors_even_if_ignored, track_started;

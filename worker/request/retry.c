@@ -126,9 +126,13 @@ static void fail_with_max_retries(struct request *r)
 	auto_str text = STR_INIT(8192);
 
 	str_addf(&text, "Can't retry %s[%s] args:", r->message.task, r->message.id);
-	repr_of(&text, r->message.args, true);
-	str_puts(&text, " kwargs:");
-	repr_of(&text, r->message.kwargs, false);
+	if (r->task->decl->secrets && r->task->decl->secrets[0]) {
+		str_puts(&text, "*** kwargs:***"); /* this text goes to the log and to the result */
+	} else {
+		repr_of(&text, r->message.args, true);
+		str_puts(&text, " kwargs:");
+		repr_of(&text, r->message.kwargs, false);
+	}
 	outcome_set_exception(&r->outcome, "celery.exceptions", "MaxRetriesExceededError",
 			      text.data);
 }

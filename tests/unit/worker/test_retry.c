@@ -99,6 +99,24 @@ START_TEST(a_retry_beyond_the_limit_without_an_exception_says_so_as_celery_does)
 }
 END_TEST
 
+static const struct sm_task secretive = {
+	.name = "t", .max_retries = SM_NO_RETRY, .secrets = SM_NAMES("token")};
+
+START_TEST(secret_arguments_do_not_show_when_no_retry_is_left)
+{
+	static const struct task_entry entry = {.decl = &secretive};
+	struct requests all;
+
+	requests_init(&all);
+	struct request *r = make(&all, &entry, 0);
+
+	r->outcome.kind = OUTCOME_RETRY;
+	retry_decide(r);
+	ck_assert_str_eq(r->outcome.exc_text, "Can't retry t.any[abc] args:*** kwargs:***");
+	requests_clear(&all);
+}
+END_TEST
+
 static const struct sm_task picky = {
 	.name = "t",
 	.autoretry = {.on = SM_NAMES("OSError"),
