@@ -188,7 +188,7 @@ START_TEST(wrong_numbers_are_errors_that_name_source_and_setting)
 	load_fails(ARGS("-c", "-1"), "option -c: worker_concurrency: must be a non-negative "
 				     "integer or 'auto', got '-1'");
 	load_fails(ARGS("-c", "2.5"), "must be a non-negative integer or 'auto'");
-	load_fails(ARGS("-c", "two"), "'two' is not a number");
+	load_fails(ARGS("-c", "two"), "got 'two'");
 	load_fails(ARGS("-c", "99999999999"), "is more than");
 	load_fails(ARGS("--time-limit", "nan"), "not a number");
 	load_fails(ARGS("--time-limit", "0x10"), "not a number");
