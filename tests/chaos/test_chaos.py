@@ -10,8 +10,9 @@ from worker import JUDGE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SHARES = {"child": 70, "worker": 24, "connection": 24, "connection_threads": 12, "redis": 12,
-          "redis_threads": 6, "pause": 5, "broker": 3, "mixed": 28, "early": 16}
+SHARES = {"child": 56, "child_threads": 10, "worker": 24, "connection": 24,
+          "connection_threads": 12, "redis": 12, "redis_threads": 6, "pause": 5, "broker": 3,
+          "apart": 4, "mixed": 28, "early": 16}
 # Drawn from in the tests that mix.
 WEIGHTS = {"child": 8, "worker": 5, "connection": 8, "redis": 4, "pause": 1}
 
@@ -44,13 +45,25 @@ def check_once(world):
         assert (found.twice, found.cut, found.runs - found.tasks <= found.unsure) == (0, 0, True)
 
 
-def test_children_killed_at_random_cost_only_the_tasks_they_ran(world):
-    """T-56 T-59"""
-    world.start()
-    world.kill_all(child=kills("child"))
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_children_killed_at_random_cost_only_the_tasks_they_ran(world, pool):
+    """T-59: late acks, task_reject_on_worker_lost"""
+    count = kills("child" if pool == "prefork" else "child_threads")
+    world.start(pool=pool)
+    world.kill_all(child=count)
     found = check(world)
     if not JUDGE:
-        assert found.runs - found.tasks <= kills("child") + found.unsure
+        # The process of the threads pool runs as many tasks as there are threads.
+        at_once = 1 if pool == "prefork" else world.options["concurrency"]
+        assert found.runs - found.tasks <= count * at_once + found.unsure
+
+
+def test_children_killed_while_the_servers_are_away_cost_no_more(world):
+    """T-59 T-70 T-71"""
+    world.start()
+    for _ in range(kills("apart")):
+        world.kill_child_while_away()
+    check(world)
 
 
 def test_workers_killed_at_random_lose_nothing(world):

@@ -55,6 +55,7 @@ class World:
     def close(self):
         if self.load:
             self.load.is_over.set()
+        self.redis.resume()  # a test that failed may have left it hanging
         for one in self.workers:
             one.end()
         self.relay.__exit__()
@@ -130,6 +131,23 @@ class World:
         self.redis.pause()
         time.sleep(self.random.uniform(1, 3))
         self.redis.resume()
+
+    def kill_child_while_away(self):
+        """The broker, Redis or both cannot be reached, then a child dies, then they are back."""
+        away = self.random.choice(["broker", "redis", "broker redis"])
+        before = self.journal.size()
+        if "redis" in away:
+            self.redis.pause()
+        if "broker" in away:
+            self.relay.refuse()
+            self.relay.cut()
+        time.sleep(self.random.uniform(0, 0.5))
+        self.kill_child()
+        self.kills.append(Kill("child", before, self.journal.size()))
+        time.sleep(self.random.uniform(0, 0.5))
+        self.relay.refuse(False)
+        self.redis.resume()
+        self.journal.wait_ends(self.random.randint(5, 30))
 
     WAYS = {
         # kind: how, and how many tasks have to end before the next
