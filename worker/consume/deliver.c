@@ -119,6 +119,7 @@ static bool refuse_canvas(struct consumer *c, struct delivery d, const struct ta
  * it takes the new delivery over) or may have ended here (then only the answer was lost). */
 static bool adopt(struct consumer *c, struct delivery d, const struct task_message *m)
 {
+	enum answer how = ANSWER_ACK;
 	struct request *r = NULL;
 
 	while ((r = requests_find(&c->requests, m->id, r))) {
@@ -133,11 +134,11 @@ static bool adopt(struct consumer *c, struct delivery d, const struct task_messa
 			answer(c, d, ANSWER_ACK);
 		return true;
 	}
-	if (!acks_has_ended(&c->finish.acks, m->id, m->retries))
+	if (!acks_has_ended(&c->finish.acks, m->id, m->retries, &how))
 		return false;
-	log_info("Task %s[%s] has ended here already: acked without running it again", m->task,
-		 m->id);
-	answer(c, d, ANSWER_ACK);
+	log_info("Task %s[%s] has ended here already: %s without running it again", m->task, m->id,
+		 how == ANSWER_ACK ? "acked" : "rejected");
+	answer(c, d, how);
 	return true;
 }
 

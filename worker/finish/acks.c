@@ -19,6 +19,7 @@
 
 struct acks_ended {
 	struct acks_key key;
+	enum answer answer;
 	int64_t at_us;
 	UT_hash_handle hh;
 };
@@ -61,7 +62,7 @@ void acks_clear(struct acks *acks)
 	acks->recent = NULL;
 }
 
-static void remember(struct acks *acks, const struct acks_key *key, int64_t now)
+static void remember(struct acks *acks, const struct acks_key *key, enum answer answer, int64_t now)
 {
 	struct acks_ended *e;
 
@@ -74,6 +75,7 @@ static void remember(struct acks *acks, const struct acks_key *key, int64_t now)
 		forget(acks, acks->ended);
 	e = mem_calloc(1, sizeof(*e));
 	e->key = *key;
+	e->answer = answer;
 	e->at_us = now;
 	HASH_ADD(hh, acks->ended, key, sizeof(e->key), e);
 }
@@ -93,7 +95,7 @@ void acks_session_down(struct acks *acks)
 		const struct acks_recent *recent = &acks->recent[i % ACKS_RECENT];
 
 		if (now - recent->at_us <= IN_FLIGHT_US)
-			remember(acks, &recent->key, now);
+			remember(acks, &recent->key, recent->answer, now);
 	}
 	acks->recent_count = 0;
 }
@@ -107,10 +109,10 @@ void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enu
 }
 
 /* An answer that is on the wire now. */
-static void sent(struct acks *acks, const struct acks_key *key)
+static void sent(struct acks *acks, const struct acks_key *key, enum answer answer)
 {
 	acks->recent[acks->recent_count++ % ACKS_RECENT] =
-		(struct acks_recent){.key = *key, .at_us = clock_mono_us()};
+		(struct acks_recent){.key = *key, .answer = answer, .at_us = clock_mono_us()};
 }
 
 void acks_answer(struct acks *acks, struct request *r, enum answer answer)
@@ -127,12 +129,12 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 	struct acks_key key = key_of(r->message.id, r->message.retries);
 
 	if (is_current)
-		sent(acks, &key);
+		sent(acks, &key, answer);
 	else
-		remember(acks, &key, clock_mono_us());
+		remember(acks, &key, answer, clock_mono_us());
 }
 
-bool acks_has_ended(struct acks *acks, const char *id, int64_t retries)
+bool acks_has_ended(struct acks *acks, const char *id, int64_t retries, enum answer *ret_answer)
 {
 	struct acks_key key = key_of(id, retries);
 	struct acks_ended *e;
@@ -140,10 +142,14 @@ bool acks_has_ended(struct acks *acks, const char *id, int64_t retries)
 	HASH_FIND(hh, acks->ended, &key, sizeof(key), e);
 	if (!e)
 		return false;
+	enum answer answer = e->answer;
+
 	forget(acks, e);
-	/* The ack that follows may be lost as well: connections rarely break only once. */
+	/* The answer that follows may be lost as well: connections rarely break only once. */
 	if (acks->session != 0)
-		sent(acks, &key);
+		sent(acks, &key, answer);
+	if (ret_answer)
+		*ret_answer = answer;
 	acks->skipped++;
 	return true;
 }

@@ -25,6 +25,7 @@ struct acks_key {
 };
 struct acks_recent {
 	struct acks_key key;
+	enum answer answer;
 	int64_t at_us; /* monotonic */
 };
 struct acks_ended;
@@ -47,7 +48,7 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer);
 /* Answers a delivery that never became a request. */
 void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enum answer answer);
 /* True if this task ended here and only its answer may have been lost; once per session, and the
- * caller acks it. */
-bool acks_has_ended(struct acks *acks, const char *id, int64_t retries);
+ * caller answers again with *ret_answer (may be NULL). */
+bool acks_has_ended(struct acks *acks, const char *id, int64_t retries, enum answer *ret_answer);
 
 #endif

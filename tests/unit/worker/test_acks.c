@@ -31,10 +31,10 @@ START_TEST(what_ended_without_a_connection_is_known_once_when_it_comes_again)
 	acks_init(&acks);
 	requests_init(&all);
 	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
-	ck_assert(!acks_has_ended(&acks, "a", 1));
-	ck_assert(!acks_has_ended(&acks, "b", 0));
-	ck_assert(acks_has_ended(&acks, "a", 0));
-	ck_assert(!acks_has_ended(&acks, "a", 0));
+	ck_assert(!acks_has_ended(&acks, "a", 1, NULL));
+	ck_assert(!acks_has_ended(&acks, "b", 0, NULL));
+	ck_assert(acks_has_ended(&acks, "a", 0, NULL));
+	ck_assert(!acks_has_ended(&acks, "a", 0, NULL));
 	ck_assert_uint_eq(acks.skipped, 1);
 	requests_clear(&all);
 	acks_clear(&acks);
@@ -51,8 +51,8 @@ START_TEST(what_ended_is_known_again_when_the_second_connection_breaks_too)
 	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
 	for (unsigned session = 2; session < 5; session++) {
 		acks_session_up(&acks, session);
-		ck_assert(acks_has_ended(&acks, "a", 0));
-		ck_assert(!acks_has_ended(&acks, "a", 0));
+		ck_assert(acks_has_ended(&acks, "a", 0, NULL));
+		ck_assert(!acks_has_ended(&acks, "a", 0, NULL));
 		acks_session_down(&acks);
 	}
 	requests_clear(&all);
@@ -70,10 +70,31 @@ START_TEST(an_answer_may_be_on_its_way_for_minutes)
 	requests_init(&all);
 	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
 	acks_session_up(&acks, 2);
-	ck_assert(acks_has_ended(&acks, "a", 0));
+	ck_assert(acks_has_ended(&acks, "a", 0, NULL));
 	acks.recent[0].at_us -= 240 * 1000000LL;
 	acks_session_down(&acks);
-	ck_assert(acks_has_ended(&acks, "a", 0));
+	ck_assert(acks_has_ended(&acks, "a", 0, NULL));
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
+START_TEST(what_was_rejected_is_rejected_again)
+{
+	struct acks acks;
+	struct requests all;
+	enum answer answer = ANSWER_ACK;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_REJECT);
+	for (unsigned session = 2; session < 4; session++) {
+		acks_session_up(&acks, session);
+		answer = ANSWER_ACK;
+		ck_assert(acks_has_ended(&acks, "a", 0, &answer));
+		ck_assert_int_eq(answer, ANSWER_REJECT);
+		acks_session_down(&acks);
+	}
 	requests_clear(&all);
 	acks_clear(&acks);
 }
@@ -87,7 +108,7 @@ START_TEST(what_is_to_run_again_is_not_remembered)
 	acks_init(&acks);
 	requests_init(&all);
 	acks_answer(&acks, make(&all, "a", 0), ANSWER_REQUEUE);
-	ck_assert(!acks_has_ended(&acks, "a", 0));
+	ck_assert(!acks_has_ended(&acks, "a", 0, NULL));
 	requests_clear(&all);
 	acks_clear(&acks);
 }
@@ -108,9 +129,9 @@ START_TEST(memory_of_what_ended_is_bounded)
 		acks_answer(&acks, r, ANSWER_ACK);
 		request_free(&all, r);
 	}
-	ck_assert(!acks_has_ended(&acks, "9", 0));
-	ck_assert(acks_has_ended(&acks, "10", 0));
-	ck_assert(acks_has_ended(&acks, "100009", 0));
+	ck_assert(!acks_has_ended(&acks, "9", 0, NULL));
+	ck_assert(acks_has_ended(&acks, "10", 0, NULL));
+	ck_assert(acks_has_ended(&acks, "100009", 0, NULL));
 	requests_clear(&all);
 	acks_clear(&acks);
 }
