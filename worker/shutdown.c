@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/daemon.h"
 
 #define FLUSH_S	     10.0 /* for answers and for results, each */
 #define COLD_FLUSH_S 2.0
@@ -150,13 +151,26 @@ static void on_soft_end(uv_timer_t *timer)
 	go_cold(timer->data);
 }
 
+/* Asked again although nothing runs any more: what holds us up is a server. */
+static void insist(struct shutdown *s)
+{
+	if (s->has_insisted) {
+		daemon_end(s->consumer->config);
+		_exit(EXIT_FAILURE); /* the pool's processes go with us */
+	}
+	s->has_insisted = true;
+	say("Waiting gracefully for cold shutdown to complete...");
+}
+
 static void begin_cold(struct shutdown *s)
 {
 	const struct config *config = s->consumer->config;
 	double soft_s = config->worker_soft_shutdown_timeout;
 
-	if (s->phase >= SHUTDOWN_COLD)
+	if (s->phase >= SHUTDOWN_COLD) {
+		insist(s);
 		return;
+	}
 	say("worker: Hitting Ctrl+C again will terminate all running tasks!");
 	consumer_stop(s->consumer);
 	bool has_work = consumer_in_hand(s->consumer) > 0;

@@ -4,6 +4,7 @@
  *   TERM       warm: start nothing more, let what runs end, exit 0
  *   INT        warm, exit 1; a second INT: cold
  *   QUIT       cold: (soft stop first, when set) cut off what runs, exit 0
+ *   INT or QUIT during a cold stop: said once that it is under way, then exit 1 at once
  *   HUP        warm, then start again with the same arguments; from a terminal: warm
  *   TERM with REMAP_SIGTERM=SIGQUIT in the environment acts as QUIT
  *
@@ -35,6 +36,7 @@ struct shutdown {
 	bool is_restart; /* HUP */
 	bool has_int;	 /* one INT was seen */
 	bool has_terminal;
+	bool has_insisted; /* INT or QUIT during a cold stop */
 	uv_signal_t signals[5];
 	uv_timer_t timer;    /* end of the soft stop */
 	uv_timer_t patience; /* for servers, once no task runs any more */

@@ -74,6 +74,25 @@ def test_a_stop_ends_while_redis_is_gone(queue, worker, tmp_path, number):
         queue.wait_counts(1, 0)
 
 
+def test_insisting_ends_at_once(queue, worker, tmp_path):
+    out = tmp_path / "out"
+    pid_file = tmp_path / "pid"
+    with services.Redis() as own:
+        one = worker("--pidfile", str(pid_file), concurrency=1, backend_url=own.url())
+        own.kill()
+        one.wait_log("out of reach")
+        queue.send("append", (str(out), "a", 0))
+        wait_line(out, "E a")
+        one.signal(signal.SIGQUIT)
+        one.wait_log("Cold shutdown")
+        one.signal(signal.SIGINT)
+        one.wait_log("Waiting gracefully")
+        one.signal(signal.SIGINT)
+        assert one.wait_end(2) == 1
+        assert not pid_file.exists()
+        queue.wait_counts(1, 0)
+
+
 def test_a_stop_ends_while_a_retry_cannot_be_published(queue, worker, results):
     with services.Relay(queue.rabbit.port) as relay:
         one = worker(concurrency=1, broker_url=queue.rabbit.url(queue.vhost, port=relay.port))
