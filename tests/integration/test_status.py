@@ -10,6 +10,9 @@ import pytest
 from test_clients import mail_env
 from worker import BUILD, JUDGE
 
+# Starting a sanitized program alone takes longer than the worker may take to answer.
+SLACK = 5 if "address" in os.environ.get("SMALLAGE_BUILD", "") else 1
+
 pytestmark = pytest.mark.skipif(JUDGE, reason="smallage_only: Celery has no local socket")
 
 
@@ -44,7 +47,7 @@ def test_the_worker_answers_while_every_slot_is_busy(queue, worker, results, poo
     one.wait_log("received", count=2)
     time.sleep(0.3)
     took = sorted(status(one)[0] for _ in range(30))
-    assert took[15] < 0.05 and took[-1] < 0.5, took
+    assert took[15] < 0.05 * SLACK and took[-1] < 0.5 * SLACK, took
     one.kill()
 
 
@@ -53,7 +56,7 @@ def test_the_worker_answers_under_load(queue, worker, results):
     one = worker(concurrency=2, level="WARNING", ready=False)
     ids = queue.send_many("noop", 20000)
     took = sorted(status(one)[0] for _ in range(30))
-    assert took[15] < 0.1, took
+    assert took[15] < 0.1 * SLACK, took
     assert len(results.wait_all(ids, 60)) == 20000
 
 
@@ -66,7 +69,7 @@ def test_the_worker_answers_while_its_servers_are_away(worker, results):
         redis.pause()
         try:
             took = [status_any(one) for _ in range(20)]
-            assert sorted(took)[10] < 0.05, took
+            assert sorted(took)[10] < 0.05 * SLACK, took
         finally:
             rabbit.resume()
             redis.resume()
