@@ -1,7 +1,9 @@
 """A worker always ends, whatever is out of reach; and it does not crash on what gathered before."""
+import json
 import os
 import pathlib
 import signal
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -9,6 +11,7 @@ import pytest
 
 import services
 from services.keeper import wait_until
+from worker import BUILD
 
 
 @pytest.fixture
@@ -165,3 +168,38 @@ def test_restart_under_load(queue, worker, results):
     one.wait_log("ready", 20, 2)
     results.wait_all(ids)
     assert one.stop() == 0
+
+
+def test_state_reports_do_not_pile_up_while_redis_is_gone(queue, worker, tmp_path):
+    with services.Redis() as own:
+        one = worker("--socket", str(tmp_path / "s"), concurrency=1, backend_url=own.url(),
+                     env={"SMALLAGE_WORKER_MAX_WAITING_BYTES": "500000"})
+        own.kill()
+        one.wait_log("out of reach")
+        queue.send("progress", (20000, 0), ignore_result=False)
+        queue.wait_counts(0, 0)
+        seen = []
+        for _ in range(20):
+            answer = subprocess.run([str(BUILD / "bin/smallage"), "status", "--socket",
+                                     str(tmp_path / "s"), "--json"], stdout=subprocess.PIPE,
+                                    check=False)
+            seen.append(json.loads(answer.stdout)["backend"]["waiting_bytes"])
+            time.sleep(0.1)
+        assert 400000 < max(seen) < 600000, seen
+
+
+def test_a_stop_gives_back_at_once_what_has_not_begun(queue, worker, tmp_path):
+    out = tmp_path / "out"
+    one = worker(concurrency=1)
+    later = (datetime.now(timezone.utc) + timedelta(seconds=600)).isoformat()
+    queue.send("noop", eta=later)
+    for text in "abc":
+        queue.send("append", (str(out), text, 6))
+    wait_line(out, "S a")
+    queue.wait_counts(0, 4)
+    one.signal(signal.SIGTERM)
+    queue.wait_counts(3, 1, timeout=4)
+    assert one.is_alive()
+    assert one.wait_end(15) == 0
+    assert lines(out) == ["S a", "E a"]
+    queue.wait_counts(3, 0)

@@ -8,6 +8,9 @@
 #include "base/mem.h"
 #include "transport/url.h"
 
+/* Brokers requeue single messages slowly, those of a closed connection all at once. */
+#define REQUEUE_MOST 1000
+
 static struct request *request_of(struct pool_job *job)
 {
 	return list_entry(job, struct request, job);
@@ -45,17 +48,18 @@ static void on_up(void *ctx, const char *host)
 	qos_update(c);
 }
 
-/* After a loss of the connection, where the answer goes nowhere, the broker delivers it again by
- * itself. At a stop it is given back now: what still runs here may take hours, and others have time
- * for it. */
-static void give_back(struct consumer *c, struct request *r)
+static void forget(struct consumer *c, struct request *r, size_t *requeues_left)
 {
-	acks_answer(&c->finish.acks, r, ANSWER_REQUEUE);
+	if (*requeues_left > 0) {
+		--*requeues_left;
+		acks_answer(&c->finish.acks, r, ANSWER_REQUEUE);
+	}
 	request_free(&c->requests, r);
 }
 
-/* All that has not begun; keeping it would run it twice. */
-static void forget_unstarted(struct consumer *c)
+/* All that has not begun; keeping it would run it twice. The broker delivers again what has no
+ * answer when the connection ends; up to `requeues_left` are given back now. */
+static void forget_unstarted(struct consumer *c, size_t requeues_left)
 {
 	static const enum request_state unstarted[] = {REQUEST_RECEIVED, REQUEST_WAITING_ETA,
 						       REQUEST_READY};
@@ -63,12 +67,12 @@ static void forget_unstarted(struct consumer *c)
 
 	for (size_t i = 0; i < sizeof(unstarted) / sizeof(unstarted[0]); i++)
 		list_foreach_safe (pos, tmp, &c->requests.lists[unstarted[i]])
-			give_back(c, list_entry(pos, struct request, node));
+			forget(c, list_entry(pos, struct request, node), &requeues_left);
 	list_foreach_safe (pos, tmp, &c->requests.lists[REQUEST_SUBMITTED]) {
 		struct request *r = list_entry(pos, struct request, node);
 
 		if (pool_take_back(c->pool, &r->job))
-			give_back(c, r);
+			forget(c, r, &requeues_left);
 	}
 	eta_arm(&c->eta);
 }
@@ -102,7 +106,7 @@ static void on_down(void *ctx, const struct err *why, double retry_in_s, int att
 	if (c->session != 0) {
 		c->session = 0;
 		acks_session_down(&c->finish.acks);
-		forget_unstarted(c);
+		forget_unstarted(c, 0);
 		qos_update(c);
 	}
 	c->has_given_up = retry_in_s < 0;
@@ -289,7 +293,8 @@ void consumer_stop(struct consumer *c)
 	c->is_stopping = true;
 	if (c->broker)
 		broker_pause(c->broker);
-	forget_unstarted(c);
+	/* What still runs may take hours; others have time for the rest. */
+	forget_unstarted(c, consumer_in_hand(c) > 0 ? REQUEUE_MOST : 0);
 }
 
 size_t consumer_in_hand(const struct consumer *c)
