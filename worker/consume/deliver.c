@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "protocol/canvas.h"
 #include "protocol/pyjson.h"
 #include "worker/consume/consumer.h"
 
@@ -31,13 +32,13 @@ static void text_args(struct str *out, const char *text)
 	str_addc(out, ']');
 }
 
-static void store_failure(struct consumer *c, const struct task_message *m, const char *module,
-			  const char *type, const char *text)
+static void store_failure(struct consumer *c, const char *id, const char *module, const char *type,
+			  const char *text)
 {
 	auto_str args = STR_INIT(65536);
 
 	text_args(&args, text);
-	record_store_unrun(&c->finish, m, module, type, (struct span){args.data, args.len});
+	record_store_unrun(&c->finish, id, module, type, (struct span){args.data, args.len});
 }
 
 /* What is logged and answered for each kind of message that cannot run. */
@@ -69,9 +70,9 @@ static void refuse(struct consumer *c, struct delivery d, enum intake intake,
 	}
 	answer(c, d, ANSWER_REJECT);
 	if (intake == INTAKE_ETA_OVERFLOW)
-		store_failure(c, m, "builtins", "OverflowError", "date value out of range");
+		store_failure(c, m->id, "builtins", "OverflowError", "date value out of range");
 	if (intake == INTAKE_BAD_KWARGS)
-		store_failure(c, m, "celery.exceptions", "InvalidTaskError", why->text);
+		store_failure(c, m->id, "celery.exceptions", "InvalidTaskError", why->text);
 }
 
 static void refuse_unknown_task(struct consumer *c, struct delivery d, const struct task_message *m)
@@ -83,35 +84,42 @@ static void refuse_unknown_task(struct consumer *c, struct delivery d, const str
 		  m->task);
 	answer(c, d, ANSWER_REJECT);
 	if (m->id)
-		store_failure(c, m, "celery.exceptions", "NotRegistered", m->task);
+		store_failure(c, m->id, "celery.exceptions", "NotRegistered", m->task);
 }
 
-static bool is_filled(struct span json)
+struct refusal {
+	struct consumer *consumer;
+	const char *type, *text;
+};
+
+static void refuse_step(void *ctx, const struct signature *step)
 {
-	return json.data && json.len > 2 && pyjson_kind_of(json) != PYJSON_NULL;
+	const struct refusal *refusal = ctx;
+
+	store_failure(refusal->consumer, step->task_id, "builtins", refusal->type, refusal->text);
 }
 
-/* Single tasks only: running a task and dropping what is to follow it would be worse than saying
- * no. */
+/* Links, errbacks and chains of plain tasks only: running a task and dropping what is to follow it
+ * would be worse than saying no. */
 static bool refuse_canvas(struct consumer *c, struct delivery d, const struct task_message *m)
 {
-	const char *part = is_filled(m->callbacks)  ? "a link"
-			   : is_filled(m->errbacks) ? "a link_error"
-			   : is_filled(m->chain)    ? "a chain"
-			   : is_filled(m->chord)    ? "a chord"
-						    : NULL;
+	struct err why = {0};
 	auto_free char *text = NULL;
 
-	if (!part)
+	if (canvas_is_empty(m) || canvas_check(m, &why) == 0)
 		return false;
-	text = mem_printf(
-		"%s carries %s; this version of smallage runs single tasks, keep a Python "
-		"worker on that queue",
-		m->task, part);
+	text = mem_printf("%s is not run: %s; this version of smallage runs links, errbacks and "
+			  "chains of single tasks, keep a Python worker on that queue",
+			  m->task, why.text);
+	struct refusal refusal = {.consumer = c, .type = "NotImplementedError", .text = text};
+
+	if (why.code != ERR_UNSUPPORTED)
+		refusal.type = "ValueError";
 	c->finish.counts.invalid++;
 	log_error("Task %s[%s] refused: %s", m->task, m->id, text);
 	answer(c, d, ANSWER_REJECT);
-	store_failure(c, m, "builtins", "NotImplementedError", text);
+	store_failure(c, m->id, "builtins", refusal.type, text);
+	canvas_each_step_left(m, refuse_step, &refusal);
 	return true;
 }
 

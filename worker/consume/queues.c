@@ -16,30 +16,10 @@ static bool list_has(char *const *list, const char *name)
 	return false;
 }
 
-static int declare(struct consumer *c, const char *name, const char *arguments, struct err *err)
-{
-	const struct config *config = c->config;
-	bool is_default = strcmp(name, config->task_default_queue) == 0;
-	struct queue_def queue = {
-		.name = name,
-		.exchange = is_default ? config->task_default_exchange : name,
-		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
-		.routing_key = is_default ? config->task_default_routing_key : name,
-		.arguments = arguments,
-	};
-
-	return broker_consume(c->broker, &queue, err);
-}
-
-static bool is_known(const struct config *config, const char *name)
-{
-	return strcmp(name, config->task_default_queue) == 0 || list_has(config->task_queues, name);
-}
-
 static int check_known(const struct config *config, char *const *names, struct err *err)
 {
 	for (; names && *names; names++)
-		if (!config->task_create_missing_queues && !is_known(config, *names))
+		if (!config->task_create_missing_queues && !publisher_knows_queue(config, *names))
 			return err_set(
 				err, ERR_NOT_FOUND,
 				"Trying to select queue subset of ['%s'], but queue '%s' isn't "
@@ -65,7 +45,9 @@ int queues_declare(struct consumer *c, struct err *err)
 	for (; *names; names++) {
 		if (list_has(config->exclude_queues, *names))
 			continue;
-		if (declare(c, *names, arguments, err) < 0)
+		struct queue_def queue = publisher_queue(config, *names, arguments);
+
+		if (broker_consume(c->broker, &queue, err) < 0)
 			return err_prefix(err, "queue '%s': ", *names);
 		count++;
 	}

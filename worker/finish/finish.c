@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "protocol/canvas.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
+#include "worker/finish/links.h"
 #include "worker/request/retry.h"
 
 enum step_result {
@@ -17,19 +19,21 @@ enum step_result {
 };
 typedef enum step_result step_fn(struct finish *f, struct request *r);
 
-static step_fn log_success, store_success, log_failure, store_failure, answer_failure,
-	publish_retry, store_retry, log_retry, log_ignored, store_reject, answer_reject,
-	requeue_lost, answer_timeout, store_cancelled, leave_to_broker, answer_ack;
+static step_fn send_links, log_success, store_success, log_failure, store_failure, fail_chain,
+	send_errbacks, answer_failure, publish_retry, store_retry, log_retry, log_ignored,
+	store_reject, answer_reject, requeue_lost, answer_timeout, store_cancelled, leave_to_broker,
+	answer_ack;
 
 /* The order of Celery, per kind of outcome (docs/ARCHITECTURE.md says why it is not uniform). */
-static step_fn *const finish_plan[OUTCOME_KIND_COUNT][6] = {
-	[OUTCOME_SUCCESS] = {store_success, log_success, answer_ack},
-	[OUTCOME_FAILURE] = {store_failure, log_failure, answer_failure},
+static step_fn *const finish_plan[OUTCOME_KIND_COUNT][8] = {
+	[OUTCOME_SUCCESS] = {send_links, store_success, log_success, answer_ack},
+	[OUTCOME_FAILURE] = {store_failure, fail_chain, send_errbacks, log_failure, answer_failure},
 	[OUTCOME_RETRY] = {store_retry, publish_retry, log_retry, answer_ack},
 	[OUTCOME_IGNORE] = {log_ignored, answer_ack},
-	[OUTCOME_REJECT] = {store_reject, answer_reject},
-	[OUTCOME_LOST] = {requeue_lost, store_failure, log_failure, answer_ack},
-	[OUTCOME_TIMEOUT] = {store_failure, log_failure, answer_timeout},
+	[OUTCOME_REJECT] = {store_reject, fail_chain, send_errbacks, answer_reject},
+	[OUTCOME_LOST] = {requeue_lost, store_failure, fail_chain, send_errbacks, log_failure,
+			  answer_ack},
+	[OUTCOME_TIMEOUT] = {store_failure, fail_chain, send_errbacks, log_failure, answer_timeout},
 	[OUTCOME_TERMINATED] = {leave_to_broker, store_cancelled, answer_ack},
 };
 
@@ -70,14 +74,14 @@ static void on_stored(void *ctx, const struct err *err)
 	run_plan(r->finish, r);
 }
 
-/* A late ack waits until the record is safe; an early one has gone out, nothing depends on the
- * rest. */
+/* A late ack waits until the record is safe, and so do errbacks, which may look at it; an early ack
+ * has gone out, nothing depends on the rest. */
 static enum step_result store_record(struct finish *f, struct request *r,
 				     const struct finish_record *record)
 {
 	if (!f->backend)
 		return STEP_NEXT;
-	if (r->is_settled) {
+	if (r->is_settled && !canvas_has_errbacks(&r->message)) {
 		record_store(f, r, record, NULL, NULL);
 		return STEP_NEXT;
 	}
@@ -100,6 +104,7 @@ static enum step_result store_success(struct finish *f, struct request *r)
 	struct finish_record record = {
 		.state = TASK_SUCCESS,
 		.result = {r->outcome.result, r->outcome.result_len},
+		.children = {r->children, r->children ? strlen(r->children) : 0},
 		.has_date = true,
 	};
 
@@ -111,17 +116,22 @@ static size_t exception_max(const struct finish *f)
 	return 2 * f->config->worker_max_message_bytes + 65536;
 }
 
-static enum step_result store_failure_record(struct finish *f, struct request *r)
+static struct finish_record failure_of(const struct request *r, struct str *exception)
 {
-	auto_str exception = STR_INIT(exception_max(f));
-
-	exception_of(&r->outcome, &exception);
-	struct finish_record record = {
+	exception_of(&r->outcome, exception);
+	return (struct finish_record){
 		.state = TASK_FAILURE,
-		.result = {exception.data, exception.len},
+		.result = {exception->data, exception->len},
 		.traceback = r->outcome.traceback,
 		.has_date = true,
 	};
+}
+
+static enum step_result store_failure_record(struct finish *f, struct request *r)
+{
+	auto_str exception = STR_INIT(exception_max(f));
+	struct finish_record record = failure_of(r, &exception);
+
 	return store_record(f, r, &record);
 }
 
@@ -129,6 +139,63 @@ static enum step_result store_failure(struct finish *f, struct request *r)
 {
 	f->counts.failed++;
 	return r->policy.store_errors ? store_failure_record(f, r) : STEP_NEXT;
+}
+
+/* At the end of the worker: a message that has no answer yet comes again, and what could not be
+ * brought to its end here is done then. */
+static bool is_left_to_broker(const struct request *r, const struct err *err)
+{
+	return err && r->finish->is_ending && !r->is_settled;
+}
+
+static bool will_run_again(const struct request *r)
+{
+	return r->outcome.kind == OUTCOME_REJECT && r->outcome.requeue;
+}
+
+static void on_chain_failed(struct request *r, const struct err *err)
+{
+	if (is_left_to_broker(r, err)) {
+		end_of_plan(r->finish, r);
+		return;
+	}
+	if (err)
+		log_error("The rest of the chain of task %s[%s] could not be marked as failed: %s",
+			  r->message.task, r->message.id, err->text);
+	run_plan(r->finish, r);
+}
+
+/* Nobody will run the steps behind this one, and somebody may wait for the last. */
+static enum step_result fail_chain(struct finish *f, struct request *r)
+{
+	auto_str exception = STR_INIT(exception_max(f));
+
+	if (!r->policy.store_errors || !r->message.chain.data || will_run_again(r))
+		return STEP_NEXT;
+	struct finish_record record = failure_of(r, &exception);
+
+	r->finish = f;
+	return links_fail_chain(f, r, &record, on_chain_failed) ? STEP_WAIT : STEP_NEXT;
+}
+
+static void on_errbacks_sent(struct request *r, const struct err *err)
+{
+	if (is_left_to_broker(r, err)) {
+		end_of_plan(r->finish, r);
+		return;
+	}
+	if (err)
+		log_error("An errback of task %s[%s] could not be sent: %s", r->message.task,
+			  r->message.id, err->text);
+	run_plan(r->finish, r);
+}
+
+static enum step_result send_errbacks(struct finish *f, struct request *r)
+{
+	if (will_run_again(r))
+		return STEP_NEXT;
+	r->finish = f;
+	return links_after_failure(f, r, on_errbacks_sent) ? STEP_WAIT : STEP_NEXT;
 }
 
 /* Python's repr of the result, as Celery's log shows it; only made when somebody reads it. */
@@ -210,25 +277,47 @@ static size_t publishing_size(const struct request *r)
 	return r->message.body_len + sizeof(*r);
 }
 
+/* What the broker does not take makes a failure of the outcome. */
+static void fail_to_publish(struct request *r, const char *what, const struct err *err)
+{
+	auto_str text = STR_INIT(1024);
+
+	str_addf(&text, "%s could not be published: %s", what, err->text);
+	r->outcome.kind = OUTCOME_FAILURE;
+	outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError", text.data);
+	r->step = 0;
+}
+
 static void on_retry_published(void *ctx, const struct err *err)
 {
 	struct request *r = ctx;
 
 	r->finish->publishing_bytes -= publishing_size(r);
-	if (err && r->finish->is_ending && !r->is_settled) {
+	if (is_left_to_broker(r, err)) {
 		end_of_plan(r->finish, r);
 		return;
 	}
-	if (err) {
-		auto_str text = STR_INIT(1024);
-
-		str_addf(&text, "the retry could not be published: %s", err->text);
-		r->outcome.kind = OUTCOME_FAILURE;
-		outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError",
-				      text.data);
-		r->step = 0;
-	}
+	if (err)
+		fail_to_publish(r, "the retry", err);
 	run_plan(r->finish, r);
+}
+
+static void on_links_sent(struct request *r, const struct err *err)
+{
+	if (is_left_to_broker(r, err)) {
+		end_of_plan(r->finish, r);
+		return;
+	}
+	if (err)
+		fail_to_publish(r, "a link or the next step of the chain", err);
+	run_plan(r->finish, r);
+}
+
+/* Before the record, so that its `children` are complete. */
+static enum step_result send_links(struct finish *f, struct request *r)
+{
+	r->finish = f;
+	return links_after_success(f, r, on_links_sent) ? STEP_WAIT : STEP_NEXT;
 }
 
 static enum step_result publish_retry(struct finish *f, struct request *r)
@@ -306,10 +395,10 @@ static enum step_result store_reject(struct finish *f, struct request *r)
 	request_label(&label, r);
 	log_warning("Task %s reject requeue=%s: %s", label.data, o->requeue ? "True" : "False",
 		    o->exc_text ? o->exc_text : "");
-	if (o->requeue || !r->policy.store_errors)
+	if (o->requeue)
 		return STEP_NEXT;
 	set_reject_exception(o);
-	return store_failure_record(f, r);
+	return r->policy.store_errors ? store_failure_record(f, r) : STEP_NEXT;
 }
 
 static enum step_result answer_reject(struct finish *f, struct request *r)

@@ -10,6 +10,7 @@
 #define WORKER_FINISH_FINISH_H
 
 #include "backend/backend.h"
+#include "protocol/signature.h"
 #include "worker/config/config.h"
 #include "worker/finish/acks.h"
 #include "worker/request/request.h"
@@ -25,7 +26,7 @@ struct finish {
 	struct backend *backend; /* NULL = results are disabled */
 	struct acks acks;
 	struct finish_counts counts;
-	size_t publishing_bytes; /* retries that the broker has not confirmed */
+	size_t publishing_bytes; /* retries and links that the broker has not confirmed */
 	bool is_ending;		 /* what cannot be brought to its end now is left to the broker */
 	/* A request is gone: the pump may go on, a stop may be complete. */
 	void (*on_finished)(void *ctx);
@@ -49,17 +50,30 @@ struct finish_record {
 	const char *custom_state; /* when state is TASK_CUSTOM */
 	struct span result;	  /* JSON text */
 	const char *traceback;
+	struct span children; /* JSON text; .data NULL = none */
 	bool has_date;
 };
 int record_store(struct finish *f, const struct request *r, const struct finish_record *record,
 		 backend_done_fn *done, void *ctx);
+/* The same for a step of a chain that will never run. */
+int record_store_step(struct finish *f, const struct signature *step,
+		      const struct finish_record *record, backend_done_fn *done, void *ctx);
 /* For messages that never became a request. `args` is JSON text of a list. */
-void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
-			const char *type, struct span args);
+void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
+			struct span args);
 
-/* finish/publisher.c: sends the message of a retry; `done` runs once the broker has it. Returns -1
- * when the bound of waiting publishes is reached. */
+/* finish/publisher.c: sends the message of a retry, or of what follows a task; `done` runs once the
+ * broker has it. Returns -1 when the bound of waiting publishes is reached. */
 int publisher_retry(struct finish *f, const struct request *r, broker_published_fn *done, void *ctx,
 		    struct err *err);
+int publisher_send(struct finish *f, const struct outgoing *o, broker_published_fn *done, void *ctx,
+		   struct err *err);
+/* Arguments of a signature and a result together may be larger than either. */
+#define PUBLISHER_BODY_MAX(config) (2 * (size_t)(config)->worker_max_message_bytes + 65536)
+/* A queue as Celery declares it when only its name is given; borrows all texts. */
+struct queue_def publisher_queue(const struct config *config, const char *name,
+				 const char *arguments);
+/* Is it the default queue or one of task_queues? */
+bool publisher_knows_queue(const struct config *config, const char *name);
 
 #endif

@@ -1,7 +1,9 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "worker/finish/finish.h"
 
@@ -11,6 +13,49 @@ static void format_expiration(char out[32], int64_t expires_us, int64_t now_us)
 	int64_t left_ms = (expires_us - now_us) / 1000;
 
 	snprintf(out, 32, "%lld", (long long)(left_ms > 0 ? left_ms : 0));
+}
+
+/* Where a message goes and how. */
+struct route {
+	const char *exchange, *routing_key;
+	const struct queue_def *declare; /* or NULL */
+	int delivery_mode;
+};
+
+static int publish(struct finish *f, const struct task_message *m, const struct route *route,
+		   broker_published_fn *done, void *ctx, struct err *err)
+{
+	char expiration[32];
+	auto_str body = STR_INIT(PUBLISHER_BODY_MAX(f->config));
+	int result;
+
+	if (!f->broker)
+		return err_set(err, ERR_REFUSED, "the broker connection is closed");
+	if (task_message_write_body(&body, m) < 0)
+		return err_set(err, ERR_LIMIT, "the message of %s is too large", m->task);
+	json_t *headers = task_message_headers(m);
+	struct publication p = {
+		.exchange = route->exchange,
+		.routing_key = route->routing_key,
+		.declare = route->declare,
+		.content_type = "application/json",
+		.content_encoding = "utf-8",
+		.correlation_id = m->id,
+		.reply_to = m->reply_to,
+		.priority = m->priority,
+		.delivery_mode = route->delivery_mode,
+		.headers = headers,
+		.body = body.data,
+		.body_len = body.len,
+	};
+
+	if (m->expires_us != TIME_UNSET) {
+		format_expiration(expiration, m->expires_us, clock_wall_us());
+		p.expiration = expiration;
+	}
+	result = broker_publish(f->broker, &p, done, ctx, err);
+	json_decref(headers);
+	return result;
 }
 
 /* The message of the next try: same id and workflow, one retry more, due later. It borrows all its
@@ -44,43 +89,73 @@ static char *repr_of(struct str *out, struct span json, bool as_tuple)
 int publisher_retry(struct finish *f, const struct request *r, broker_published_fn *done, void *ctx,
 		    struct err *err)
 {
-	int64_t now_us = clock_wall_us();
-	struct task_message next = next_try(r, now_us);
-	char expiration[32];
+	struct task_message next = next_try(r, clock_wall_us());
 	auto_str argsrepr = STR_INIT(8192);
 	auto_str kwargsrepr = STR_INIT(8192);
-	auto_str body = STR_INIT(f->config->worker_max_message_bytes + 65536);
+	struct route route = {
+		.exchange = next.exchange ? next.exchange : "",
+		.routing_key = next.routing_key ? next.routing_key : f->config->task_default_queue,
+		.delivery_mode = 2,
+	};
 
 	if (!next.argsrepr)
 		next.argsrepr = repr_of(&argsrepr, next.args, true);
 	if (!next.kwargsrepr)
 		next.kwargsrepr = repr_of(&kwargsrepr, next.kwargs, false);
-	json_t *headers = task_message_headers(&next);
-	int result = -1;
+	return publish(f, &next, &route, done, ctx, err);
+}
 
-	if (task_message_write_body(&body, &next) < 0) {
-		err_set(err, ERR_LIMIT, "the message of the retry is too large");
-	} else {
-		struct publication p = {
-			.exchange = next.exchange ? next.exchange : "",
-			.routing_key =
-				next.routing_key ? next.routing_key : f->config->task_default_queue,
-			.content_type = "application/json",
-			.content_encoding = "utf-8",
-			.correlation_id = next.id,
-			.reply_to = next.reply_to,
-			.priority = next.priority,
-			.delivery_mode = 2,
-			.headers = headers,
-			.body = body.data,
-			.body_len = body.len,
-		};
-		if (next.expires_us != TIME_UNSET) {
-			format_expiration(expiration, next.expires_us, now_us);
-			p.expiration = expiration;
-		}
-		result = broker_publish(f->broker, &p, done, ctx, err);
+/* Queues */
+
+bool publisher_knows_queue(const struct config *config, const char *name)
+{
+	if (strcmp(name, config->task_default_queue) == 0)
+		return true;
+	for (char *const *known = config->task_queues; known && *known; known++)
+		if (strcmp(*known, name) == 0)
+			return true;
+	return false;
+}
+
+struct queue_def publisher_queue(const struct config *config, const char *name,
+				 const char *arguments)
+{
+	bool is_default = strcmp(name, config->task_default_queue) == 0;
+
+	return (struct queue_def){
+		.name = name,
+		.exchange = is_default ? config->task_default_exchange : name,
+		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
+		.routing_key = is_default ? config->task_default_routing_key : name,
+		.arguments = arguments,
+	};
+}
+
+/* Mirrors celery/app/amqp.py, send_task_message(): a direct queue is reached by its name through
+ * the default exchange. */
+int publisher_send(struct finish *f, const struct outgoing *o, broker_published_fn *done, void *ctx,
+		   struct err *err)
+{
+	const struct config *config = f->config;
+	auto_free char *arguments = config_queue_arguments(config);
+	const char *name = o->queue ? o->queue : config->task_default_queue;
+	struct queue_def queue = publisher_queue(config, name, arguments);
+	const char *type = o->exchange_type ? o->exchange_type : queue.exchange_type;
+	struct task_message m = o->message;
+	struct route route = {
+		.exchange = o->exchange ? o->exchange : queue.exchange,
+		.routing_key = o->routing_key ? o->routing_key : queue.routing_key,
+		.declare = &queue,
+		.delivery_mode = o->delivery_mode,
+	};
+
+	if (!config->task_create_missing_queues && !publisher_knows_queue(config, name))
+		return err_set(err, ERR_NOT_FOUND, "Queue '%s' missing from task_queues", name);
+	if ((!o->exchange || !o->routing_key) && strcmp(type, "direct") == 0) {
+		route.exchange = "";
+		route.routing_key = name;
 	}
-	json_decref(headers);
-	return result;
+	if (m.priority < 0)
+		m.priority = 0; /* kombu's own default */
+	return publish(f, &m, &route, done, ctx, err);
 }

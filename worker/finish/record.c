@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "protocol/pyjson.h"
 #include "protocol/result.h"
 #include "worker/finish/finish.h"
 
@@ -49,6 +50,7 @@ int record_store(struct finish *f, const struct request *r, const struct finish_
 						       : state_name(record->state),
 		.result = record->result,
 		.traceback = record->traceback,
+		.children = record->children,
 		.date_done_us = record->has_date ? clock_wall_us() : 0,
 		.date_offset_s = f->config->timezone_offset_s,
 		.group_id = m->group,
@@ -68,13 +70,48 @@ int record_store(struct finish *f, const struct request *r, const struct finish_
 	return 0;
 }
 
-void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
-			const char *type, struct span args)
+int record_store_step(struct finish *f, const struct signature *step,
+		      const struct finish_record *record, backend_done_fn *done, void *ctx)
+{
+	auto_str args = STR_INIT(RECORD_OVERHEAD + f->config->worker_max_message_bytes);
+	auto_str kwargs = STR_INIT(RECORD_OVERHEAD + f->config->worker_max_message_bytes);
+	auto_str text = STR_INIT(4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD);
+	struct result_record out = {
+		.status = state_name(record->state),
+		.result = record->result,
+		.traceback = record->traceback,
+		.date_done_us = clock_wall_us(),
+		.date_offset_s = f->config->timezone_offset_s,
+		.group_id = step->group_id,
+		.task_id = step->task_id,
+	};
+
+	if (f->config->result_extended) {
+		if (step->args)
+			pyjson_dump(&args, step->args);
+		if (step->kwargs)
+			pyjson_dump(&kwargs, step->kwargs);
+		out.name = step->task;
+		out.args = (struct span){args.data, args.len};
+		out.kwargs = (struct span){kwargs.data, kwargs.len};
+		out.retries = step->retries;
+	}
+	if (result_encode(&text, &out) < 0) {
+		log_error("A result could not be stored: the record of task %s is too large",
+			  step->task_id);
+		return -1;
+	}
+	store(f, step->task_id, record->state, &text, done, ctx);
+	return 0;
+}
+
+void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
+			struct span args)
 {
 	auto_str exception = STR_INIT(RECORD_OVERHEAD);
 	auto_str text = STR_INIT(RECORD_OVERHEAD);
 
-	if (!f->backend || !m->id)
+	if (!f->backend || !id)
 		return;
 	result_exception(&exception, module, type, args);
 	struct result_record out = {
@@ -82,8 +119,8 @@ void record_store_unrun(struct finish *f, const struct task_message *m, const ch
 		.result = {exception.data, exception.len},
 		.date_done_us = clock_wall_us(),
 		.date_offset_s = f->config->timezone_offset_s,
-		.task_id = m->id,
+		.task_id = id,
 	};
 	if (result_encode(&text, &out) == 0)
-		store(f, m->id, TASK_FAILURE, &text, NULL, NULL);
+		store(f, id, TASK_FAILURE, &text, NULL, NULL);
 }

@@ -200,6 +200,7 @@ void request_free(struct requests *all, struct request *r)
 	index_remove(all, r);
 	outcome_clear(&r->outcome);
 	task_message_clear(&r->message);
+	free(r->children);
 	free(r);
 }
 

@@ -65,6 +65,7 @@ struct request {
 	int64_t accepted_wall_us;
 	struct outcome outcome; /* once FINISHING */
 	unsigned step;		/* next step of its plan */
+	char *children;		/* JSON text: what was sent because it succeeded; or NULL */
 	struct finish *finish;	/* who carries the plan out, while a step waits */
 };
 

@@ -1,0 +1,198 @@
+#include "worker/finish/links.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocol/canvas.h"
+
+#define TRIES 4 /* celery: task_publish_retry_policy, max_retries 3 */
+
+struct wait;
+struct send {
+	struct wait *wait;
+	const struct outgoing *message;
+	unsigned tries;
+};
+
+/* One step of a plan, until all it has caused is confirmed. */
+struct wait {
+	struct finish *finish;
+	struct request *request;
+	links_done_fn *done;
+	struct canvas canvas;
+	struct send *sends; /* one per message of the canvas */
+	size_t left;	    /* what is not confirmed, and one while more is added */
+	size_t bytes;
+	struct err err; /* the first */
+};
+
+static struct wait *wait_new(struct finish *f, struct request *r, links_done_fn *done)
+{
+	struct wait *w = mem_calloc(1, sizeof(*w));
+
+	w->finish = f;
+	w->request = r;
+	w->done = done;
+	w->left = 1;
+	canvas_init(&w->canvas);
+	return w;
+}
+
+static void wait_one_less(struct wait *w)
+{
+	struct request *r = w->request;
+	links_done_fn *done = w->done;
+	struct err err = w->err;
+
+	if (--w->left > 0)
+		return;
+	w->finish->publishing_bytes -= w->bytes;
+	canvas_clear(&w->canvas);
+	free(w->sends);
+	free(w);
+	done(r, err.code == ERR_NONE ? NULL : &err);
+}
+
+/* Messages */
+
+static void on_sent(void *ctx, const struct err *err);
+
+static void send_message(struct send *s)
+{
+	struct err err = {0};
+
+	s->tries++;
+	if (publisher_send(s->wait->finish, s->message, on_sent, s, &err) < 0)
+		on_sent(s, &err);
+}
+
+/* A message that the broker could not take now is sent again on its own, as Celery does; what it
+ * will never take is not. */
+static void on_sent(void *ctx, const struct err *err)
+{
+	struct send *s = ctx;
+	struct wait *w = s->wait;
+	const char *task = s->message->message.task;
+
+	if (err && err->code == ERR_IO && s->tries < TRIES) {
+		log_warning("Retrying refused callback publish for '%s' (%u/%u): %s", task,
+			    s->tries, TRIES - 1, err->text);
+		send_message(s);
+		return;
+	}
+	if (err) {
+		log_warning("Giving up refused callback publish for '%s': %s", task, err->text);
+		err_set(&w->err, err->code, "%s", err->text);
+	}
+	wait_one_less(w);
+}
+
+static void send_all(struct wait *w)
+{
+	const struct canvas *c = &w->canvas;
+
+	w->sends = mem_calloc(c->count + 1, sizeof(*w->sends));
+	w->left += c->count;
+	for (size_t i = 0; i < c->count; i++)
+		w->bytes += c->all[i].message.body_len;
+	w->finish->publishing_bytes += w->bytes;
+	for (size_t i = 0; i < c->count; i++) {
+		w->sends[i] = (struct send){.wait = w, .message = &c->all[i]};
+		send_message(&w->sends[i]);
+	}
+}
+
+/* As celery.utils.nodenames.anon_nodename names a sender. */
+static char *origin_of(const struct config *config)
+{
+	const char *at = strchr(config->node_name, '@');
+
+	return mem_printf("gen%d@%s", (int)getpid(), at ? at + 1 : config->node_name);
+}
+
+bool links_after_success(struct finish *f, struct request *r, links_done_fn *done)
+{
+	struct span result = {r->outcome.result, r->outcome.result_len};
+	struct wait *w;
+
+	if (canvas_is_empty(&r->message))
+		return false;
+	auto_free char *origin = origin_of(f->config);
+	struct canvas_options options = {
+		.origin = origin,
+		.now_us = clock_wall_us(),
+		.max_bytes = PUBLISHER_BODY_MAX(f->config),
+	};
+
+	w = wait_new(f, r, done);
+	if (canvas_after_success(&w->canvas, &r->message, result, &options, &w->err) == 0) {
+		r->children = w->canvas.children;
+		w->canvas.children = NULL;
+		send_all(w);
+	}
+	wait_one_less(w);
+	return true;
+}
+
+bool links_after_failure(struct finish *f, struct request *r, links_done_fn *done)
+{
+	struct wait *w;
+
+	if (!canvas_has_errbacks(&r->message))
+		return false;
+	auto_free char *origin = origin_of(f->config);
+	struct canvas_options options = {
+		.origin = origin,
+		.now_us = clock_wall_us(),
+		.max_bytes = PUBLISHER_BODY_MAX(f->config),
+	};
+
+	w = wait_new(f, r, done);
+	if (canvas_after_failure(&w->canvas, &r->message, &options, &w->err) == 0)
+		send_all(w);
+	wait_one_less(w);
+	return true;
+}
+
+/* Records */
+
+struct chain_failure {
+	struct wait *wait;
+	const struct finish_record *record;
+};
+
+static void on_stored(void *ctx, const struct err *err)
+{
+	struct wait *w = ctx;
+
+	if (err)
+		err_set(&w->err, err->code, "%s", err->text);
+	wait_one_less(w);
+}
+
+static void fail_step(void *ctx, const struct signature *step)
+{
+	const struct chain_failure *failure = ctx;
+	struct wait *w = failure->wait;
+
+	w->left++;
+	if (record_store_step(w->finish, step, failure->record, on_stored, w) < 0)
+		w->left--;
+}
+
+bool links_fail_chain(struct finish *f, struct request *r, const struct finish_record *record,
+		      links_done_fn *done)
+{
+	struct chain_failure failure = {.record = record};
+
+	if (!r->message.chain.data || !f->backend)
+		return false;
+	failure.wait = wait_new(f, r, done);
+	canvas_each_step_left(&r->message, fail_step, &failure);
+	wait_one_less(failure.wait);
+	return true;
+}

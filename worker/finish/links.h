@@ -1,0 +1,21 @@
+/*
+ * The messages and records that the end of a task causes: links, the next step of its chain,
+ * errbacks, the failure of the steps behind it. Sends them and waits until the servers have them.
+ */
+#ifndef WORKER_FINISH_LINKS_H
+#define WORKER_FINISH_LINKS_H
+
+#include "worker/finish/finish.h"
+
+/* All is out. `err`: what could not be sent, at least the first of it. */
+typedef void links_done_fn(struct request *r, const struct err *err);
+
+/* Each returns false when there is nothing to do; else `done` is called once, maybe at once, and
+ * the request may be gone when the function returns. */
+bool links_after_success(struct finish *f, struct request *r, links_done_fn *done);
+bool links_after_failure(struct finish *f, struct request *r, links_done_fn *done);
+/* Stores the record under the id of every step behind this one. */
+bool links_fail_chain(struct finish *f, struct request *r, const struct finish_record *record,
+		      links_done_fn *done);
+
+#endif
