@@ -31,7 +31,6 @@ def seconds_from_now(iso):
     return (at - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
 
 
-@pytest.mark.judge_only("a message with a canvas is refused in this version")
 def test_a_retry_keeps_the_canvas(queue, worker, results):
     """T-79"""
     errback = {"task": "testtasks.noop", "args": [], "kwargs": {}, "options": {},
@@ -42,20 +41,6 @@ def test_a_retry_keeps_the_canvas(queue, worker, results):
     for name in ("callbacks", "errbacks", "chain"):
         assert [sig["task"] for sig in sent[name]] == ["testtasks.noop"], name
     assert sent["chord"] is None
-
-
-@pytest.mark.smallage_only("a message with a canvas is refused in this version")
-@pytest.mark.parametrize("member", ["callbacks", "errbacks", "chain", "chord"])
-def test_a_message_with_a_canvas_fails_in_plain_sight(queue, worker, results, member):
-    """T-7"""
-    worker()
-    step = {"task": "testtasks.noop", "args": [], "kwargs": {}, "options": {},
-            "subtask_type": None, "immutable": True}
-    id = queue.send("add", (1, 2), embed={"callbacks": None, "errbacks": None, "chain": None,
-                                          "chord": None,
-                                          member: step if member == "chord" else [step]})
-    kind, message, _ = results.error(id)
-    assert kind == "NotImplementedError" and "Python" in message[0]
 
 
 def test_a_retry_keeps_the_message_and_counts(queue, worker, results):
