@@ -325,6 +325,99 @@ def record_intake():
     write("task_message/intake.tsv", rows)
 
 
+# canvas -------------------------------------------------------------------------------------------
+
+NOW = datetime.datetime(2026, 11, 21, 4, 35, 1, 651532, tzinfo=datetime.timezone.utc)
+
+
+def fresh_ids():
+    """uuid() as a counter, which the test renames in what it made itself."""
+    count = iter(range(1, 1000))
+    return lambda: "fresh-%d" % next(count)
+
+
+def sigs(*given):
+    """Signatures of a task this worker does not have, so that nothing but the signature counts."""
+    return [{"task": "capp.far", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False, **one} for one in given]
+
+
+CANVASES = [
+    ("1", {"callbacks": sigs({})}),
+    ("null", {"callbacks": sigs({"args": [1, "\u00e9", 2.50, None], "kwargs": {"k": [1e300, {}]}})}),
+    ('[1, "x"]', {"callbacks": sigs({"args": [9], "immutable": True})}),
+    ("1", {"callbacks": sigs({"options": {"task_id": "cb-1", "reply_to": "me", "priority": 4}})}),
+    ("1", {"callbacks": sigs({"options": {"queue": "other", "priority": 3, "shadow": "s", "ignore_result": True}})}),
+    ("1", {"callbacks": sigs({"options": {"exchange": "ex", "routing_key": "rk"}})}),
+    ("1", {"callbacks": sigs({"options": {"exchange": "ex"}})}),
+    ("1", {"callbacks": sigs({"options": {"routing_key": "rk"}})}),
+    ("1", {"callbacks": sigs({"options": {"queue": "other", "exchange": "ex", "routing_key": "rk", "exchange_type": "topic"}})}),
+    ("1", {"callbacks": sigs({"options": {"countdown": 10, "expires": 60.5, "time_limit": 9, "soft_time_limit": 5.5, "delivery_mode": 1}})}),
+    ("1", {"callbacks": sigs({"options": {"eta": "2026-11-21T04:35:11.500000+00:00", "expires": "2026-11-22T00:00:00+00:00"}})}),
+    ("1", {"callbacks": sigs({"options": {"headers": {"tenant": "acme", "n": 1}, "retries": 2, "origin": "o", "argsrepr": "(...)",
+                                          "kwargsrepr": "{...}", "replaced_task_nesting": 1}})}),
+    ("1", {"callbacks": sigs({"options": {"stamped_headers": ["a"], "a": ["x"], "b": 1}})}),
+    ("1", {"callbacks": sigs({"options": {"group_id": "own", "group_index": 3, "root_id": "other", "parent_id": "other"}})}),
+    ("1", {"callbacks": sigs({"options": {"link": sigs({})[0], "link_error": sigs({}, {"args": [1]})}})}),
+    ("1", {"callbacks": sigs({"options": {"link": None, "queue": None, "countdown": None, "priority": None}})}),
+    ("1", {"callbacks": sigs({"args": [1]}, {"args": [2], "immutable": True}, {"options": {"task_id": "cb-3"}})}),
+    ("1", {"callbacks": sigs({"options": {"group_id": "own", "group_index": 9}}, {"kwargs": {"a": 1}})}),
+    ("3", {"chain": sigs({"args": [1], "options": {"task_id": "last"}}, {"args": [2], "options": {"task_id": "next", "reply_to": "me"}})}),
+    ("3", {"chain": sigs({"options": {"task_id": "last", "chain": sigs({})}})}),
+    ("3", {"callbacks": sigs({}), "chain": sigs({"options": {"task_id": "last"}})}),
+    ("3", {"callbacks": sigs({}, {}), "chain": sigs({"immutable": True})}),
+    (None, {"errbacks": sigs({})}),
+    (None, {"errbacks": sigs({"args": ["own"], "kwargs": {"k": 1}, "options": {"queue": "errors"}}, {"immutable": True})}),
+]
+
+
+def record_canvas():
+    """What a worker publishes behind a task, and which children it notes."""
+    rows = []
+    sent = []
+    sender = mock.MagicMock()
+
+    def note(body, exchange=None, routing_key=None, headers=None, delivery_mode=None, declare=None, priority=0, reply_to=None,
+             correlation_id=None, expiration=None, **more):
+        sent.append({"headers": dict(headers), "body": kombu_json.dumps(body), "exchange": exchange, "routing_key": routing_key,
+                     "delivery_mode": delivery_mode or 2, "queue": declare[0].name, "priority": priority, "reply_to": reply_to,
+                     "correlation_id": correlation_id, "expires_ms": expiration and int(expiration * 1000)})
+
+    sender.publish = note
+    task = app.tasks["capp.add"]
+    for result, embed in CANVASES:
+        embed = json.loads(json.dumps(embed))
+        del sent[:]
+        context = Context(id="t-1", root_id="r-1", args=[], kwargs={}, children=[], delivery_info={}, **embed)
+        ids = fresh_ids()
+        task.push_request(**context.__dict__)
+        with mock.patch("celery.canvas.uuid", ids), mock.patch("celery.app.base.uuid", ids), \
+                mock.patch.object(app, "now", lambda: NOW), mock.patch.object(app.amqp, "_event_dispatcher", None), \
+                mock.patch.object(type(app), "thread_oid", ""), mock.patch("celery.app.amqp.anon_nodename", lambda: "gen1@host"), \
+                mock.patch.object(app, "producer_or_acquire", lambda producer=None: mock.MagicMock(__enter__=lambda s: sender)), \
+                mock.patch.object(type(app), "current_worker_task", task), mock.patch.object(type(app), "producer_pool", mock.MagicMock()):
+            if result is None:
+                app.backend._call_task_errbacks(context, ValueError("x"), None)
+            else:
+                dispatch(task, json.loads(result), embed)
+        children = [child.as_tuple() for child in task.request.children or ()] if result is not None else []
+        task.pop_request()
+        rows.append((result or "", json.dumps(embed), json.dumps(sent), json.dumps(children)))
+    write("canvas/sent.tsv", rows)
+
+
+def dispatch(task, result, embed):
+    """As celery.app.trace, _dispatch_callbacks_and_chain, which is a closure there."""
+    from celery import group, signature
+    more = {"parent_id": "t-1", "root_id": "r-1", "priority": None}
+    callbacks, chain = embed.get("callbacks"), embed.get("chain")
+    if callbacks and len(callbacks) > 1:
+        group([signature(one, app=app) for one in callbacks], app=app).apply_async((result,), **more)
+    elif callbacks:
+        signature(callbacks[0], app=app).apply_async((result,), **more)
+    if chain:
+        signature(chain[-1], app=app).apply_async((result,), chain=chain[:-1], **more)
+
+
 # result -------------------------------------------------------------------------------------------
 
 def record_result():
@@ -363,4 +456,5 @@ if __name__ == "__main__":
     record_params()
     record_messages()
     record_intake()
+    record_canvas()
     record_result()
