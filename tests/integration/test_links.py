@@ -174,6 +174,22 @@ class TestLinks:
         assert json.loads(queue.get("fresh").body)[0] == [3]
         queue.declare("fresh")  # the same arguments
 
+    @pytest.mark.parametrize("options,is_later", [
+        ({"exchange": "later", "routing_key": "later"}, True),
+        ({"queue": "later", "routing_key": "elsewhere"}, True),
+        ({"exchange": "later"}, False), ({"routing_key": "later"}, False)])
+    def test_a_link_is_routed_as_celery_routes(self, queue, worker, results, sig, options,
+                                               is_later):
+        """T-123"""
+        worker()
+        link = sig("add", 10).set(**options)
+        after = link.freeze()
+        sig("add", 1, 2).apply_async(link=link)
+        if is_later:
+            assert queue.get("later").headers["id"] == after.id
+        else:
+            assert results.value(after.id) == 13
+
     def test_a_link_goes_to_the_default_queue_of_the_worker(self, queue, worker, results, sig):
         """T-123"""
         queue.declare("mine")
