@@ -50,6 +50,21 @@ def messages(folders, queue="celery"):
             if path.name.partition(".")[2] == f"{queue}.msg"]
 
 
+def test_links_and_chains(app, start):
+    """T-120 T-125 T-128"""
+    start()
+    add = app.signature("testtasks.add", args=(10,))
+    link = add.clone()
+    after = link.freeze()
+    first = app.signature("testtasks.add", args=(1, 2))
+    first.clone().apply_async(link=link)
+    assert after.get(timeout=10, interval=0.01) == 13
+    assert (first | add | add).apply_async().get(timeout=10, interval=0.01) == 23
+    failed = (first | app.signature("testtasks.noop") | add).apply_async()
+    with pytest.raises(TypeError):
+        failed.get(timeout=10, interval=0.01)
+
+
 def test_a_python_producer_gets_its_results(app, start, folders):
     """C-55 T-97 T-100: sent before and after the start; records read by Celery."""
     early = app.send_task("testtasks.add", (1, 2))

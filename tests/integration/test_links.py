@@ -479,7 +479,6 @@ class TestRefused:
     @pytest.mark.parametrize("member", ["callbacks", "errbacks", "chain"])
     @pytest.mark.parametrize("kind", ["group", "chain", "chord"])
     def test_composites(self, queue, worker, results, sig, member, kind):
-        """T-7"""
         composite = {"group": group(sig("noop"), sig("noop")),
                      "chain": chain(sig("noop"), sig("noop")),
                      "chord": chord([sig("noop")], sig("noop"))}[kind]
@@ -487,11 +486,9 @@ class TestRefused:
                    {member: [dict(sig("noop")), json.loads(json.dumps(composite))]}, kind)
 
     def test_a_part_of_a_chord(self, queue, worker, results, sig):
-        """T-7"""
         self.check(queue, worker, results, {"chord": dict(sig("noop"))}, "chord")
 
     def test_a_chain_that_ends_as_a_part_of_a_chord(self, queue, worker, results, sig):
-        """T-7"""
         step = sig("noop").set(chord=dict(sig("noop")), group_id="g")
         self.check(queue, worker, results, {"chain": [json.loads(json.dumps(step))]}, "chord")
 
@@ -510,7 +507,6 @@ class TestRefused:
         [{"task": "t", "options": {"eta": "soon"}}], [{"task": "t", "options": {"queue": {}}}]])
     @pytest.mark.parametrize("member", ["callbacks", "errbacks", "chain"])
     def test_what_cannot_be_read(self, queue, worker, results, member, bad):
-        """T-7"""
         worker()
         id = queue.send("add", (1, 2), embed={**messages.EMBED, member: bad})
         if bad == 5:

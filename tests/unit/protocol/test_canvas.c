@@ -167,7 +167,6 @@ static enum err_code check(const char *embed)
 	return err.code;
 }
 
-/* T-7 */
 START_TEST(only_plain_tasks_are_taken)
 {
 	ck_assert_int_eq(check("{}"), ERR_NONE);
@@ -191,7 +190,6 @@ START_TEST(only_plain_tasks_are_taken)
 }
 END_TEST
 
-/* T-7 */
 START_TEST(what_cannot_be_read_is_refused_before_the_task_runs)
 {
 	static const char *const bad[] = {
@@ -264,7 +262,7 @@ static void note_step(void *ctx, const struct signature *step)
 	str_addf(ctx, "%s/%s ", step->task_id, step->group_id ? step->group_id : "-");
 }
 
-/* T-128 T-147 */
+/* T-128 */
 START_TEST(every_step_behind_a_failed_one_is_known_by_its_id)
 {
 	struct task_message t;
