@@ -122,7 +122,7 @@ def test_an_unknown_vhost_makes_no_hot_loop(rabbit, worker):
 
 @pytest.mark.deviates("Celery ends")
 def test_a_queue_with_other_arguments_is_said_clearly_and_does_no_harm(queue, worker, results):
-    """C-61 C-29"""
+    """C-61"""
     queue.channel.queue_delete("celery")
     queue.declare("celery", arguments={"x-max-priority": 5})
     one = worker(queues="celery,other", ready=False)
@@ -194,7 +194,7 @@ def test_connections_closed_by_the_server_are_opened_again(queue, worker, result
 
 @pytest.mark.deviates("Celery drops results after a few attempts")
 def test_results_wait_for_redis_with_a_bound(queue, worker):
-    """C-66 T-71: at the bound the worker stops taking tasks instead of dropping results."""
+    """T-71: at the bound the worker stops taking tasks instead of dropping results."""
     with services.Redis() as server:
         store = Results(server.port, 0)
         one = worker(concurrency=2, backend_url=store.url, level="WARNING", ready=False,

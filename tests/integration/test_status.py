@@ -41,7 +41,7 @@ def queue(broker):
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 @pytest.mark.parametrize("task", ["sleep", "stubborn"])
 def test_the_worker_answers_while_every_slot_is_busy(queue, worker, results, pool, task):
-    """C-12: within 50 ms, whatever the tasks do."""
+    """Within 50 ms, whatever the tasks do."""
     one = worker(pool=pool, concurrency=2)
     queue.send_many(task, 20, (4,))
     one.wait_log("received", count=2)
@@ -52,7 +52,7 @@ def test_the_worker_answers_while_every_slot_is_busy(queue, worker, results, poo
 
 
 def test_the_worker_answers_under_load(queue, worker, results):
-    """C-12"""
+    """While 20,000 tasks pass through."""
     one = worker(concurrency=2, level="WARNING", ready=False)
     ids = queue.send_many("noop", 20000)
     took = sorted(status(one)[0] for _ in range(30))
@@ -61,7 +61,7 @@ def test_the_worker_answers_under_load(queue, worker, results):
 
 
 def test_the_worker_answers_while_its_servers_are_away(worker, results):
-    """C-12 C-66"""
+    """Redis and RabbitMQ stopped."""
     import services
     with services.RabbitMQ() as rabbit, services.Redis() as redis:
         one = worker(broker_url=rabbit.url(), backend_url=redis.url())
@@ -86,7 +86,7 @@ def status_any(one):
 
 
 def test_the_answer_counts(queue, worker, results):
-    """C-14"""
+    """Every counter and connection."""
     one = worker(concurrency=3)
     results.wait_all(queue.send_many("noop", 25))
     answer = status(one)[1]
@@ -106,7 +106,7 @@ def test_no_worker_is_exit_code_two():
 
 
 def test_a_second_worker_of_the_same_name_does_not_break_the_first(queue, worker, results):
-    """C-11"""
+    """And it says where it looked."""
     one = worker(name=f"twin-{os.getpid()}@test")
     worker(name=one.node)
     assert results.value(queue.send("add", (1, 2))) == 3

@@ -115,7 +115,7 @@ START_TEST(threads_only_note_a_hard_limit)
 }
 END_TEST
 
-/* T-89, the pool's part */
+/* The part of the pool in revoking a running task. */
 START_TEST(prefork_terminate_kills_the_running_and_drops_the_waiting)
 {
 	struct bench b;
