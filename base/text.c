@@ -232,3 +232,23 @@ unsigned text_distance(const char *a, const char *b)
 	}
 	return row[b_len];
 }
+
+int rate_parse(const char *text, double *ret_per_second, struct err *err)
+{
+	char *end;
+	double count = strtod(text, &end);
+	double seconds = 1;
+
+	if (end != text && *end == '/') {
+		seconds = end[1] == 'm' ? 60 : end[1] == 'h' ? 3600 : 1;
+		if (end[1] && strchr("smh", end[1]))
+			end += 2;
+	}
+	if (end == text || *end || !(count >= 0 && count <= 1e6))
+		return err_set(
+			err, ERR_INVALID,
+			"'%.40s' is no rate limit; write it as \"10/s\", \"10/m\" or \"10/h\"",
+			text);
+	*ret_per_second = count / seconds;
+	return 0;
+}

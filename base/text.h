@@ -36,6 +36,10 @@ int base64_decode(struct str *out, const char *text, size_t len, struct err *err
  * "nan", "inf"). */
 int float_repr(struct str *out, double value);
 
+/* Celery's rate limit: "10/s", "10/m", "1.5/h" or a bare number per second; 0 = none. Source:
+ * celery/utils/time.py, rate(). */
+int rate_parse(const char *text, double *ret_per_second, struct err *err);
+
 /* True if the bytes are valid UTF-8 (surrogates refused). */
 bool utf8_is_valid(const char *data, size_t len);
 /* Edit distance of two short names, for "did you mean" (at most 63 bytes are compared). */

@@ -76,14 +76,6 @@ static char **list_template_dirs(const struct config *config)
 	return dirs;
 }
 
-static void warn_of_rate_limits(const struct registry *registry)
-{
-	for (unsigned i = 0; i < registry_count(registry); i++)
-		if (registry_at(registry, i)->decl->rate_limit)
-			log_warning("task %s: its rate_limit is not kept by this version",
-				    registry_at(registry, i)->name);
-}
-
 static int load_plugins(struct worker *w, struct err *err)
 {
 	const char *const *modules = (const char *const *)w->config->task_modules;
@@ -97,7 +89,6 @@ static int load_plugins(struct worker *w, struct err *err)
 	for (unsigned i = 0; i < registry_plugin_count(w->registry); i++)
 		if (registry_plugin_at(w->registry, i)->settings)
 			config_declare(w->config, registry_plugin_at(w->registry, i)->settings);
-	warn_of_rate_limits(w->registry);
 	return config_check_unknown(w->config, err);
 }
 

@@ -51,9 +51,9 @@ struct sm_task {
 	const char *doc;       /* one line */
 	json_t *(*run)(struct sm_job *job);
 	struct sm_autoretry autoretry;
-	int max_retries;	/* 0 = Celery's default, 3 */
-	double retry_delay_s;	/* 0 = Celery's default, 180 */
-	const char *rate_limit; /* "10/m", or NULL; not kept yet: the worker warns */
+	int max_retries;			/* 0 = Celery's default, 3 */
+	double retry_delay_s;			/* 0 = Celery's default, 180 */
+	const char *rate_limit;			/* "10/s", "10/m", "10/h", or NULL; per worker */
 	double soft_time_limit_s, time_limit_s; /* 0 = the worker's */
 	enum sm_choice acks_late, acks_on_failure, acks_on_timeout, reject_on_worker_lost,
 		retry_on_worker_lost, ignore_result, store_errors_even_if_ignored, track_started;
@@ -132,8 +132,8 @@ json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
 void sm_update_state(struct sm_job *job, const char *state, json_t *meta); /* takes meta */
 void sm_progress(struct sm_job *job, int64_t done, int64_t total);	   /* state PROGRESS */
 /* The soft time limit has passed, or the worker wants the task to end: a blocking call returned
- * EINTR or the body looks at its own safe points, then `return sm_raise(job,
- * "SoftTimeLimitExceeded", "")`. */
+ * EINTR or the body looks at its own safe points, then `return sm_raise_args(job,
+ * "SoftTimeLimitExceeded", json_array())`. */
 bool sm_expired(const struct sm_job *job);
 /* Sleeps; returns -1 early when sm_expired. */
 int sm_sleep(const struct sm_job *job, double seconds);

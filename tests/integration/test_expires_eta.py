@@ -78,7 +78,7 @@ def test_tasks_run_at_their_time_in_any_order(queue, worker, results, tmp_path):
 
 
 def test_eta_messages_stay_unacked_and_return_on_a_stop(queue, worker):
-    """T-95"""
+    """Like rate-limited ones."""
     one = worker()
     for _ in range(12):
         queue.send("noop", eta=messages.now(600))

@@ -62,7 +62,7 @@ static void forget(struct consumer *c, struct request *r, size_t *requeues_left)
 static void forget_unstarted(struct consumer *c, size_t requeues_left)
 {
 	static const enum request_state unstarted[] = {REQUEST_RECEIVED, REQUEST_WAITING_ETA,
-						       REQUEST_READY};
+						       REQUEST_WAITING_RATE, REQUEST_READY};
 	struct list_node *pos, *tmp;
 
 	for (size_t i = 0; i < sizeof(unstarted) / sizeof(unstarted[0]); i++)
@@ -74,6 +74,7 @@ static void forget_unstarted(struct consumer *c, size_t requeues_left)
 		if (pool_take_back(c->pool, &r->job))
 			forget(c, r, &requeues_left);
 	}
+	limiter_forget_waiting(&c->limiter);
 	eta_arm(&c->eta);
 }
 
@@ -226,7 +227,14 @@ static void on_due(void *ctx, struct request *r)
 {
 	struct consumer *c = ctx;
 
-	requests_move(&c->requests, r, REQUEST_READY);
+	bool was_limited = r->state == REQUEST_WAITING_RATE;
+
+	if (was_limited) {
+		requests_move(&c->requests, r, REQUEST_READY);
+		limiter_start(&c->limiter, r->task, clock_wall_us());
+	} else {
+		pump_add(c, r);
+	}
 	qos_update(c);
 	pump_run(c);
 }
@@ -251,6 +259,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	c->intake.accept_content = (const char *const *)config->accept_content;
 	requests_init(&c->requests);
 	eta_init(&c->eta, loop, &c->requests, on_due, c);
+	limiter_init(&c->limiter, registry);
 	acks_init(&c->finish.acks);
 	c->finish.config = config;
 	c->finish.requests = &c->requests;
@@ -270,6 +279,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 void consumer_clear(struct consumer *c)
 {
 	requests_clear(&c->requests);
+	limiter_clear(&c->limiter);
 	acks_clear(&c->finish.acks);
 	free(c->broker_label);
 	c->broker_label = NULL;

@@ -18,6 +18,7 @@
 #include "worker/finish/finish.h"
 #include "worker/pool/pool.h"
 #include "worker/request/eta.h"
+#include "worker/request/limiter.h"
 #include "worker/request/request.h"
 #include "worker/task/registry.h"
 
@@ -28,6 +29,7 @@ struct consumer {
 	struct broker *broker;
 	struct requests requests;
 	struct eta eta;
+	struct limiter limiter;
 	struct finish finish;
 	struct task_message_options intake;
 	char *broker_label; /* the broker URL without its password, for the log */
@@ -60,7 +62,8 @@ size_t consumer_in_hand(const struct consumer *c);
 
 /* consume/deliver.c */
 void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag);
-/* consume/pump.c: ready requests to free slots */
+/* consume/pump.c: ready requests to free slots; what is due to its rate limit and then to READY */
+void pump_add(struct consumer *c, struct request *r);
 void pump_run(struct consumer *c);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);

@@ -169,7 +169,7 @@ static void admit(struct consumer *c, struct request *r)
 		c->eta_streak = 0;
 		qos_update(c);
 	}
-	requests_move(&c->requests, r, REQUEST_READY);
+	pump_add(c, r);
 	pump_run(c);
 }
 

@@ -21,6 +21,20 @@ static void start(struct consumer *c, struct request *r)
 	pool_submit(c->pool, &r->job);
 }
 
+void pump_add(struct consumer *c, struct request *r)
+{
+	int64_t now_us = clock_wall_us();
+
+	r->start_us = limiter_reserve(&c->limiter, r->task, now_us);
+	if (r->start_us > now_us) {
+		requests_move(&c->requests, r, REQUEST_WAITING_RATE);
+		eta_arm(&c->eta);
+		return;
+	}
+	requests_move(&c->requests, r, REQUEST_READY);
+	limiter_start(&c->limiter, r->task, now_us);
+}
+
 void pump_run(struct consumer *c)
 {
 	struct list_node *ready = &c->requests.lists[REQUEST_READY];

@@ -9,9 +9,10 @@
 #define BUCKETS_AT_START 64
 
 static const char *const state_names[REQUEST_STATE_COUNT] = {
-	[REQUEST_RECEIVED] = "received", [REQUEST_WAITING_ETA] = "scheduled",
-	[REQUEST_READY] = "reserved",	 [REQUEST_SUBMITTED] = "submitted",
-	[REQUEST_RUNNING] = "active",	 [REQUEST_FINISHING] = "finishing",
+	[REQUEST_RECEIVED] = "received",    [REQUEST_WAITING_ETA] = "scheduled",
+	[REQUEST_WAITING_RATE] = "limited", [REQUEST_READY] = "reserved",
+	[REQUEST_SUBMITTED] = "submitted",  [REQUEST_RUNNING] = "active",
+	[REQUEST_FINISHING] = "finishing",
 };
 
 void requests_init(struct requests *all)
@@ -207,8 +208,7 @@ void request_free(struct requests *all, struct request *r)
 void requests_move(struct requests *all, struct request *r, enum request_state state)
 {
 	assert(state < REQUEST_STATE_COUNT);
-	if (r->state == REQUEST_WAITING_ETA)
-		heap_remove(&all->eta, &r->due);
+	heap_remove(&all->eta, &r->due);
 	list_remove(&r->node);
 	all->counts[r->state]--;
 	r->state = state;
@@ -216,6 +216,8 @@ void requests_move(struct requests *all, struct request *r, enum request_state s
 	all->counts[state]++;
 	if (state == REQUEST_WAITING_ETA)
 		heap_push(&all->eta, &r->due, r->message.eta_us);
+	if (state == REQUEST_WAITING_RATE)
+		heap_push(&all->eta, &r->due, r->start_us);
 }
 
 int request_label(struct str *out, const struct request *r)

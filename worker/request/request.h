@@ -21,12 +21,13 @@
 #include "worker/task/registry.h"
 
 enum request_state {
-	REQUEST_RECEIVED,    /* decoded; its fate is being decided */
-	REQUEST_WAITING_ETA, /* unacked, on the ETA heap */
-	REQUEST_READY,	     /* unacked, waiting for a free slot */
-	REQUEST_SUBMITTED,   /* with the pool; the body has not begun */
-	REQUEST_RUNNING,     /* the body runs; early-ack tasks are acked */
-	REQUEST_FINISHING,   /* the body ended; result, retry and ack are on their way */
+	REQUEST_RECEIVED,     /* decoded; its fate is being decided */
+	REQUEST_WAITING_ETA,  /* unacked, on the ETA heap */
+	REQUEST_WAITING_RATE, /* unacked, on the same heap until its rate limit lets it start */
+	REQUEST_READY,	      /* unacked, waiting for a free slot */
+	REQUEST_SUBMITTED,    /* with the pool; the body has not begun */
+	REQUEST_RUNNING,      /* the body runs; early-ack tasks are acked */
+	REQUEST_FINISHING,    /* the body ended; result, retry and ack are on their way */
 	REQUEST_STATE_COUNT
 };
 
@@ -52,7 +53,8 @@ struct request {
 
 	enum request_state state; /* written by requests_move only */
 	struct list_node node;	  /* on the list of its state */
-	struct heap_node due;	  /* on the ETA heap while WAITING_ETA */
+	struct heap_node due;	  /* on the heap while it waits for a time */
+	int64_t start_us;	  /* wall time at which it may start, while WAITING_RATE */
 	struct request *index_next;
 
 	/* The delivery that answers for it. After a lost connection `session` is old until the

@@ -5,6 +5,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 struct registry {
 	struct map *by_name;
@@ -47,6 +48,10 @@ static int add_name(struct registry *r, const struct sm_plugin *plugin, const st
 	if (taken)
 		return err_set(err, ERR_REFUSED, "plug-in '%s': task '%s' is already in '%s'",
 			       plugin->name, name, taken->plugin->name);
+	double rate;
+
+	if (task->rate_limit && rate_parse(task->rate_limit, &rate, err) < 0)
+		return err_prefix(err, "plug-in '%s', task '%s': ", plugin->name, name);
 	params = params_parse(task->signature ? task->signature : "", err);
 	if (!params)
 		return err_prefix(err, "plug-in '%s', signature of task '%s': ", plugin->name,

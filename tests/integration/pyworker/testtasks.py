@@ -40,6 +40,16 @@ def add(x, y):
     return x + y
 
 
+@task(rate_limit="2/s")
+def paced(value=None):
+    return value
+
+
+@task(rate_limit="1/h")
+def hourly(value=None):
+    return value
+
+
 @task
 def noop():
     pass

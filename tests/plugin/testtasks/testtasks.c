@@ -274,6 +274,8 @@ TASK(append, "append", "path: str, text: str, pause: float = 0", append, .acks_l
      .reject_on_worker_lost = SM_YES);
 TASK(append_early, "append_early", "path: str, text: str, pause: float = 0", append);
 TASK(nothing, "nothing", "", nothing);
+TASK(paced, "paced", "value = None", echo, .rate_limit = "2/s");
+TASK(hourly, "hourly", "value = None", echo, .rate_limit = "1/h");
 
 SM_PLUGIN(.name = "testtasks", .version = "1",
 	  .tasks = SM_TASKS(&add_task, &noop_task, &echo_task, &header_task, &sleep_task,
@@ -284,4 +286,5 @@ SM_PLUGIN(.name = "testtasks", .version = "1",
 			    &autoretry_jitter_task, &ignore_task, &reject_task, &early_reject_task,
 			    &progress_task, &big_task, &soft_task, &late_task, &late_requeue_task,
 			    &late_nofail_task, &late_timeout_task, &ignored_task, &tracked_task,
-			    &leak_task, &append_task, &append_early_task, &nothing_task));
+			    &leak_task, &append_task, &append_early_task, &nothing_task,
+			    &paced_task, &hourly_task));

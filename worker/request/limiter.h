@@ -1,0 +1,34 @@
+/*
+ * Rate limits per task: tasks of one kind start evenly spaced, in the order they became ready;
+ * after an idle time one may start at once, not more (as Celery with kombu 5.7). With a bucket of
+ * one token the moment at which a request may start is known when it becomes ready, so it is
+ * reserved then. Pure: the caller brings the time. Source: kombu/utils/limits.py, TokenBucket.
+ */
+#ifndef WORKER_REQUEST_LIMITER_H
+#define WORKER_REQUEST_LIMITER_H
+
+#include <stdint.h>
+
+#include "worker/task/registry.h"
+
+struct limiter_bucket {
+	int64_t interval_us; /* 0 = no limit */
+	int64_t next_us;     /* first moment that nobody has reserved */
+	int64_t started_us;  /* latest reserved moment that has come */
+};
+
+struct limiter {
+	struct limiter_bucket *buckets; /* by index of the task */
+	unsigned count;
+};
+
+void limiter_init(struct limiter *l, const struct registry *registry);
+void limiter_clear(struct limiter *l);
+/* When a request of this task that is ready now may start: `now_us`, or later. */
+int64_t limiter_reserve(struct limiter *l, const struct task_entry *task, int64_t now_us);
+/* A request has used its reservation. */
+void limiter_start(struct limiter *l, const struct task_entry *task, int64_t now_us);
+/* Everything that waited is gone; its reservations are free. */
+void limiter_forget_waiting(struct limiter *l);
+
+#endif
