@@ -68,7 +68,7 @@ class TestText:
     def test_names_in_any_script_arrive(self, post, run, smtp):
         post.sent(to=['"Żółć, Zoë" <a@example.com>', "日本 太郎 <b@example.com>"],
                   from_email="Müller & Söhne <shop@example.com>", reply_to="help@example.com",
-                  cc=["c@example.com"], bcc=["d@example.com"], headers={"X-Tenant": "acme"})
+                  cc=["c@example.com"], bcc=["hidden@example.com"], headers={"X-Tenant": "acme"})
         mail = smtp.wait(1)[0]
         message = parse(mail)
         assert [(a.display_name, a.addr_spec) for a in message["To"].addresses] == [
@@ -77,7 +77,7 @@ class TestText:
         assert message["Reply-To"].addresses[0].addr_spec == "help@example.com"
         assert message["Cc"].addresses[0].addr_spec == "c@example.com"
         assert message["X-Tenant"] == "acme"
-        assert message["Bcc"] is None and b"d@example.com" not in mail.raw
+        assert message["Bcc"] is None and b"hidden@example.com" not in mail.raw
         assert sorted(mail.recipients) == [f"{c}@example.com" for c in "abcd"]
 
     def test_a_large_mail_arrives_whole(self, post, run, smtp):
