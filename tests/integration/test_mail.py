@@ -78,7 +78,8 @@ class TestText:
         assert message["Cc"].addresses[0].addr_spec == "c@example.com"
         assert message["X-Tenant"] == "acme"
         assert message["Bcc"] is None and b"hidden@example.com" not in mail.raw
-        assert sorted(mail.recipients) == [f"{c}@example.com" for c in "abcd"]
+        assert sorted(mail.recipients) == [f"{name}@example.com"
+                                           for name in ("a", "b", "c", "hidden")]
 
     def test_a_large_mail_arrives_whole(self, post, run, smtp):
         body = "".join(f"line {n} żółć\n" for n in range(100000))
