@@ -218,3 +218,25 @@ def test_a_retry_is_confirmed_before_its_message_is_acked(queue, worker, results
     ids = [queue.send("retry", (3, 0)) for _ in range(50)]
     queue.server_closes()
     assert {r["result"] for r in results.wait_all(ids, 60).values()} == {3}
+
+
+@pytest.mark.deviates("Celery runs it twice")
+def test_a_retry_that_was_published_twice_runs_once(queue, worker, results, tmp_path):
+    """The publisher sends again what was not confirmed; the copy is no redelivered message."""
+    out = tmp_path / "out"
+    out.touch()
+    worker(concurrency=2)
+    waiting = new_id()
+    for _ in range(2):
+        queue.send("append", (str(out), "running", 1), id="running", retries=1)
+        queue.send("append", (str(out), "waiting"), id=waiting, retries=1,
+                   eta=messages.now(1))
+    results.wait("running"), results.wait(waiting)
+    queue.send("append", (str(out), "running", 1), id="running", retries=1)
+    for _ in range(2):
+        queue.send("append", (str(out), "twice", 1), id="twice")
+    results.wait("twice")
+    queue.wait_empty()
+    lines = out.read_text().split("\n")
+    assert lines.count("E running") == 1 and lines.count("E waiting") == 1, lines
+    assert lines.count("E twice") == 2, lines

@@ -123,16 +123,25 @@ static bool refuse_canvas(struct consumer *c, struct delivery d, const struct ta
 	return true;
 }
 
-/* A message that comes again because the connection broke: its execution may still run here (then
- * it takes the new delivery over) or may have ended here (then only the answer was lost). */
+/* A message that comes again because a connection broke: its execution may still run here (then it
+ * takes the new delivery over) or may have ended here (then only the answer was lost). A retry can
+ * also come as a second message, when the confirm of the first was lost. */
 static bool adopt(struct consumer *c, struct delivery d, const struct task_message *m)
 {
 	enum answer how = ANSWER_ACK;
 	struct request *r = NULL;
 
 	while ((r = requests_find(&c->requests, m->id, r))) {
-		if (r->session == d.session || r->message.retries != m->retries)
+		if (r->message.retries != m->retries)
 			continue;
+		if (r->session == d.session && m->retries == 0)
+			continue; /* the producer sent it twice, and twice it runs */
+		if (r->session == d.session) {
+			log_info("Task %s[%s]: a second copy of its retry is dropped", m->task,
+				 m->id);
+			answer(c, d, ANSWER_ACK);
+			return true;
+		}
 		r->session = d.session;
 		r->tag = d.tag;
 		c->adopted++;
@@ -176,7 +185,7 @@ static void admit(struct consumer *c, struct request *r)
 static void take_on(struct consumer *c, struct delivery d, struct task_message *m,
 		    const struct task_entry *task)
 {
-	if (m->is_redelivered && adopt(c, d, m))
+	if ((m->is_redelivered || m->retries > 0) && adopt(c, d, m))
 		return;
 	if (refuse_canvas(c, d, m))
 		return;

@@ -128,7 +128,11 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 		return; /* it is to run again */
 	struct acks_key key = key_of(r->message.id, r->message.retries);
 
-	if (is_current)
+	/* A retry whose confirm was lost was published twice: its copy comes as a new message, at
+	 * any time, and must not run either. */
+	bool may_have_copy = r->message.retries > 0 && answer == ANSWER_ACK;
+
+	if (is_current && !may_have_copy)
 		sent(acks, &key, answer);
 	else
 		remember(acks, &key, answer, clock_mono_us());

@@ -4,6 +4,9 @@
  * would run a second time. A redelivered message that ended here is acked without running (better
  * than Celery, which runs it again).
  *
+ * Retries are published at least once, so the end of a retried task is always remembered for a
+ * while.
+ *
  * What is remembered is (task id, retries), because a retry is a new message with the same id.
  */
 #ifndef WORKER_FINISH_ACKS_H

@@ -136,3 +136,20 @@ START_TEST(memory_of_what_ended_is_bounded)
 	acks_clear(&acks);
 }
 END_TEST
+
+START_TEST(a_retried_task_is_known_when_a_copy_of_its_message_comes)
+{
+	struct acks acks;
+	struct requests all;
+	enum answer answer = ANSWER_REQUEUE;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "again", 2), ANSWER_ACK);
+	ck_assert(!acks_has_ended(&acks, "again", 3, NULL));
+	ck_assert(acks_has_ended(&acks, "again", 2, &answer));
+	ck_assert_int_eq(answer, ANSWER_ACK);
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
