@@ -3,6 +3,7 @@
 #define TESTS_AMQP_EVENTS_H
 
 #include <check.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,8 +58,9 @@ static inline bool fixture_can_administer(void)
 	return false;
 }
 
-/* Runs rabbitmqctl; what it printed goes to `out` (may be NULL). */
-static inline void fixture_ctl(const char *arguments, char *out, size_t size)
+/* Runs rabbitmqctl; what it printed goes to `out` (may be NULL). The loop goes on meanwhile: the
+ * command takes seconds on a busy machine, and a silent connection would be closed for it. */
+static inline void fixture_ctl(struct fixture *f, const char *arguments, char *out, size_t size)
 {
 	char command[1024];
 
@@ -66,8 +68,19 @@ static inline void fixture_ctl(const char *arguments, char *out, size_t size)
 		 arguments);
 	FILE *pipe = popen(command, "r");
 	ck_assert_ptr_nonnull(pipe);
+	struct pollfd wait = {.fd = fileno(pipe), .events = POLLIN};
 	char text[4096];
-	size_t len = fread(text, 1, sizeof(text) - 1, pipe);
+	size_t len = 0;
+
+	for (;;) {
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+		if (poll(&wait, 1, 5) == 0)
+			continue;
+		ssize_t n = read(wait.fd, text + len, sizeof(text) - 1 - len);
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
 	text[len] = '\0';
 	ck_assert_msg(pclose(pipe) == 0, "rabbitmqctl %s: %s", arguments, text);
 	if (out)

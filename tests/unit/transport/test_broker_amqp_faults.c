@@ -40,7 +40,7 @@ START_TEST(a_killed_connection_is_rebuilt_and_its_messages_come_again) /* timeou
 	ck_assert(fixture_wait(&f, &f.confirmed, 5, 5000));
 	ck_assert(fixture_wait(&f, &f.seen_count, 5, 5000));
 	fixture_run(&f, 100);
-	fixture_ctl("close_all_connections test", NULL, 0);
+	fixture_ctl(&f, "close_all_connections test", NULL, 0);
 	publish_some(&f, q, 5); /* kept until there is a connection */
 	ck_assert(fixture_wait(&f, &f.downs, 1, 5000));
 	ck_assert_ptr_nonnull(strstr(f.last_down.text, "320 CONNECTION_FORCED - test"));
@@ -69,12 +69,12 @@ START_TEST(a_broker_that_stops_and_starts_is_waited_for) /* timeout 120 */
 	if (!fixture_can_administer())
 		return;
 	begin(&f, q);
-	fixture_ctl("stop_app", NULL, 0);
+	fixture_ctl(&f, "stop_app", NULL, 0);
 	ck_assert(fixture_wait(&f, &f.downs, 1, 10000));
 	publish_some(&f, q, 5);
 	ck_assert(fixture_wait(&f, &f.downs, 2, 10000));
 	ck_assert_double_ge(f.last_retry_s, 2);
-	fixture_ctl("start_app", NULL, 0);
+	fixture_ctl(&f, "start_app", NULL, 0);
 	ck_assert(fixture_wait(&f, &f.ups, 2, 40000));
 	ck_assert(fixture_wait(&f, &f.confirmed, 5, 40000));
 	ck_assert(fixture_wait(&f, &f.seen_count, 5, 5000));
@@ -94,7 +94,7 @@ START_TEST(a_deleted_queue_is_declared_and_consumed_again) /* timeout 60 */
 		return;
 	begin(&f, q);
 	snprintf(command, sizeof(command), "delete_queue %s", q);
-	fixture_ctl(command, NULL, 0);
+	fixture_ctl(&f, command, NULL, 0);
 	ck_assert(fixture_wait(&f, &f.notices, 1, 5000));
 	ck_assert_ptr_nonnull(strstr(f.last_notice, q));
 	fixture_run(&f, 300);
@@ -103,7 +103,7 @@ START_TEST(a_deleted_queue_is_declared_and_consumed_again) /* timeout 60 */
 	ack_from(&f, 0);
 	ck_assert_uint_eq(f.downs, 0);
 	/* Again at once: now it waits, so that two who quarrel do not spin. */
-	fixture_ctl(command, NULL, 0);
+	fixture_ctl(&f, command, NULL, 0);
 	ck_assert(fixture_wait(&f, &f.notices, 2, 5000));
 	ck_assert_ptr_nonnull(strstr(f.last_notice, "seconds"));
 	publish_some(&f, q, 1);
@@ -126,7 +126,7 @@ START_TEST(under_a_memory_alarm_publishes_wait_and_acks_go_on) /* timeout 60 */
 	publish_some(&f, q, 5);
 	ck_assert(fixture_wait(&f, &f.seen_count, 5, 5000));
 	ck_assert(fixture_wait(&f, &f.confirmed, 5, 5000));
-	fixture_ctl("set_vm_memory_high_watermark 0.00001", NULL, 0);
+	fixture_ctl(&f, "set_vm_memory_high_watermark 0.00001", NULL, 0);
 	fixture_run(&f, 300);
 	publish_some(&f, q, 1); /* the first one brings connection.blocked */
 	ck_assert(fixture_wait(&f, &f.errors, 1, 5000));
@@ -141,12 +141,12 @@ START_TEST(under_a_memory_alarm_publishes_wait_and_acks_go_on) /* timeout 60 */
 
 	/* Seen from outside: the five acks arrived although the alarm lasts. */
 	char out[4096] = "";
-	fixture_ctl("list_queues name messages_unacknowledged", out, sizeof(out));
+	fixture_ctl(&f, "list_queues name messages_unacknowledged", out, sizeof(out));
 	char *line = strstr(out, q);
 	ck_assert_ptr_nonnull(line);
 	ck_assert_int_eq(atoi(line + strlen(q)), 0);
 
-	fixture_ctl("set_vm_memory_high_watermark 0.8", NULL, 0);
+	fixture_ctl(&f, "set_vm_memory_high_watermark 0.8", NULL, 0);
 	ck_assert(fixture_wait(&f, &f.confirmed, 16, 10000));
 	ck_assert(fixture_wait(&f, &f.seen_count, 16, 5000));
 	ack_from(&f, 5);
@@ -170,7 +170,7 @@ START_TEST(a_broker_that_hangs_is_noticed_within_two_heartbeats) /* timeout 60 *
 	begin(&f, q);
 	fixture_run(&f, 5000); /* quiet, but alive: heartbeats go both ways */
 	ck_assert_uint_eq(f.downs, 0);
-	fixture_ctl("eval 'os:getpid().'", out, sizeof(out));
+	fixture_ctl(&f, "eval 'os:getpid().'", out, sizeof(out));
 	int pid = atoi(out + strspn(out, "\""));
 	ck_assert_int_gt(pid, 1);
 	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
