@@ -74,6 +74,38 @@ def test_a_retry_keeps_the_message_and_counts(queue, worker, results):
     assert set(messages.headers("t", id)) <= set(headers)
 
 
+def caught_old(broker, worker, results, task, args):
+    """As `caught`, of a message of protocol 1. The headers of the retry."""
+    one = worker(concurrency=1)
+    id = new_id()
+    broker.publish(json.dumps({"task": f"testtasks.{task}", "id": id, "args": args, "kwargs": {}}),
+                   {}, **messages.properties(id))
+    results.wait(id, "RETRY")
+    broker.wait_counts(0, 1)
+    one.stop()
+    return broker.get("celery").headers
+
+
+def test_a_retry_of_an_old_message_describes_its_arguments(queue, worker, results):
+    """T-79: protocol 1 has no such headers"""
+    headers = caught_old(queue, worker, results, "retry", [5, 60])
+    assert headers["retries"] == 1
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == ("(5, 60)", "{}")
+
+
+@pytest.mark.deviates("Celery knows no secret parameters and shows them")
+def test_a_retry_of_an_old_message_does_not_show_secret_arguments(queue, worker, results):
+    headers = caught_old(queue, worker, results, "retry_secret", ["s3cret", 60])
+    assert (headers["argsrepr"], headers["kwargsrepr"]) == ("***", "***")
+    assert "s3cret" not in str(headers)
+
+
+@pytest.mark.deviates("Celery describes them anew and shows what the producer had hidden")
+def test_a_retry_keeps_the_description_that_the_producer_chose(queue, worker, results):
+    id, message = caught(queue, worker, results, "retry", (5, 60), argsrepr="(<hidden>)")
+    assert message.headers["argsrepr"] == "(<hidden>)"
+
+
 def test_a_retry_drops_the_headers_of_dead_lettering(queue, worker, results):
     """T-80"""
     id, message = caught(queue, worker, results, "retry", (5, 60), tenant="acme", **{

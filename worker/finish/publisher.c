@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "protocol/pyjson.h"
 #include "worker/finish/finish.h"
 
 /* `expiration` is what is left of `expires`, in whole milliseconds. */
@@ -75,17 +74,6 @@ static struct task_message next_try(const struct request *r, int64_t now_us)
 	return next;
 }
 
-/* Protocol 1 carries no reprs; monitors want them in protocol 2. */
-static char *repr_of(struct str *out, struct span json, bool as_tuple)
-{
-	json_t *value = pyjson_load(json.data, json.len, NULL);
-
-	if (value)
-		pyjson_repr(out, value, 1024, 3, as_tuple);
-	json_decref(value);
-	return out->data;
-}
-
 int publisher_retry(struct finish *f, const struct request *r, broker_published_fn *done, void *ctx,
 		    struct err *err)
 {
@@ -98,10 +86,15 @@ int publisher_retry(struct finish *f, const struct request *r, broker_published_
 		.delivery_mode = 2,
 	};
 
-	if (!next.argsrepr)
-		next.argsrepr = repr_of(&argsrepr, next.args, true);
-	if (!next.kwargsrepr)
-		next.kwargsrepr = repr_of(&kwargsrepr, next.kwargs, false);
+	/* Protocol 1 carries no reprs; monitors want them in protocol 2. */
+	if (!next.argsrepr) {
+		request_args_repr(&argsrepr, r);
+		next.argsrepr = argsrepr.data;
+	}
+	if (!next.kwargsrepr) {
+		request_kwargs_repr(&kwargsrepr, r);
+		next.kwargsrepr = kwargsrepr.data;
+	}
 	return publish(f, &next, &route, done, ctx, err);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "protocol/pyjson.h"
 
 #define BUCKETS_AT_START 64
 
@@ -225,6 +226,31 @@ int request_label(struct str *out, const struct request *r)
 	const struct task_message *m = &r->message;
 
 	return str_addf(out, "%s[%s]", m->shadow && *m->shadow ? m->shadow : m->task, m->id);
+}
+
+static void add_repr(struct str *out, const struct request *r, struct span json, bool as_tuple)
+{
+	const char *const *secrets = r->task->decl->secrets;
+
+	if (secrets && secrets[0]) {
+		str_puts(out, "***");
+		return;
+	}
+	json_t *value = pyjson_load(json.data, json.len, NULL);
+
+	if (value)
+		pyjson_repr(out, value, 1024, 3, as_tuple);
+	json_decref(value);
+}
+
+void request_args_repr(struct str *out, const struct request *r)
+{
+	add_repr(out, r, r->message.args, true);
+}
+
+void request_kwargs_repr(struct str *out, const struct request *r)
+{
+	add_repr(out, r, r->message.kwargs, false);
 }
 
 const char *request_state_name(enum request_state state)

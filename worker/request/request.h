@@ -95,6 +95,10 @@ struct request *requests_find(const struct requests *all, const char *id,
 
 /* The name for logs: "name[id]"; the shadow name where there is one. */
 int request_label(struct str *out, const struct request *r);
+/* Python's repr of the positional arguments or of the named ones, cut as Celery cuts it; "***" when
+ * the task declares some of its parameters secret. */
+void request_args_repr(struct str *out, const struct request *r);
+void request_kwargs_repr(struct str *out, const struct request *r);
 const char *request_state_name(enum request_state state);
 
 #endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "protocol/pyjson.h"
 
 #define BACKOFF_MAX_S 600.0 /* celery: retry_backoff_max */
 
@@ -112,27 +111,14 @@ static void apply_autoretry(struct request *r)
 					     : r->policy.retry_delay_s;
 }
 
-static void repr_of(struct str *out, struct span json, bool as_tuple)
-{
-	json_t *value = pyjson_load(json.data, json.len, NULL);
-
-	if (value)
-		pyjson_repr(out, value, 1024, 3, as_tuple);
-	json_decref(value);
-}
-
 static void fail_with_max_retries(struct request *r)
 {
 	auto_str text = STR_INIT(8192);
 
 	str_addf(&text, "Can't retry %s[%s] args:", r->message.task, r->message.id);
-	if (r->task->decl->secrets && r->task->decl->secrets[0]) {
-		str_puts(&text, "*** kwargs:***"); /* this text goes to the log and to the result */
-	} else {
-		repr_of(&text, r->message.args, true);
-		str_puts(&text, " kwargs:");
-		repr_of(&text, r->message.kwargs, false);
-	}
+	request_args_repr(&text, r);
+	str_puts(&text, " kwargs:");
+	request_kwargs_repr(&text, r);
 	outcome_set_exception(&r->outcome, "celery.exceptions", "MaxRetriesExceededError",
 			      text.data);
 }

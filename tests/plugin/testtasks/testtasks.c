@@ -244,6 +244,8 @@ TASK(crash, "crash", "signal: int", crash);
 TASK(crash_retried, "crash_retried", "signal: int", crash, .retry_delay_s = 60);
 TASK(exit, "exit_", "code: int", exit_);
 TASK(retry, "retry", "times: int = 1, countdown: float = 0", retry, .max_retries = SM_UNLIMITED);
+TASK(retry_secret, "retry_secret", "token: str, countdown: float = 0", retry_limited,
+     .secrets = SM_NAMES("token"));
 TASK(retry_ignored, "retry_ignored", "times: int = 1, countdown: float = 0", retry,
      .max_retries = SM_UNLIMITED, .ignore_result = SM_YES);
 TASK(retry_limited, "retry_limited", "countdown: float = 0", retry_limited);
@@ -281,10 +283,10 @@ SM_PLUGIN(.name = "testtasks", .version = "1",
 	  .tasks = SM_TASKS(&add_task, &noop_task, &echo_task, &header_task, &sleep_task,
 			    &spin_task, &stubborn_task, &limited_task, &raise_task,
 			    &raise_args_task, &crash_task, &crash_retried_task, &exit_task,
-			    &retry_task, &retry_ignored_task, &retry_limited_task,
-			    &retry_raise_task, &autoretry_fixed_task, &autoretry_backoff_task,
-			    &autoretry_jitter_task, &ignore_task, &reject_task, &early_reject_task,
-			    &progress_task, &big_task, &soft_task, &late_task, &late_requeue_task,
-			    &late_nofail_task, &late_timeout_task, &ignored_task, &tracked_task,
-			    &leak_task, &append_task, &append_early_task, &nothing_task,
-			    &paced_task, &hourly_task));
+			    &retry_task, &retry_secret_task, &retry_ignored_task,
+			    &retry_limited_task, &retry_raise_task, &autoretry_fixed_task,
+			    &autoretry_backoff_task, &autoretry_jitter_task, &ignore_task,
+			    &reject_task, &early_reject_task, &progress_task, &big_task, &soft_task,
+			    &late_task, &late_requeue_task, &late_nofail_task, &late_timeout_task,
+			    &ignored_task, &tracked_task, &leak_task, &append_task,
+			    &append_early_task, &nothing_task, &paced_task, &hourly_task));
