@@ -33,6 +33,7 @@ static void close_broker(struct shutdown *s)
 static void close_backend(struct shutdown *s)
 {
 	s->phase = SHUTDOWN_BACKEND;
+	s->lost_before = s->consumer->finish.lost_records;
 	if (s->consumer->finish.backend)
 		backend_close(s->consumer->finish.backend, FLUSH_S);
 	else
@@ -129,8 +130,21 @@ void shutdown_begin(struct shutdown *s, int exit_code)
 	shutdown_advance(s);
 }
 
+/* The broker will not bring these tasks back: whoever supervises us has to hear of it. */
+static void tell_lost_records(struct shutdown *s)
+{
+	size_t lost = s->consumer->finish.lost_records - s->lost_before;
+
+	if (lost == 0)
+		return;
+	if (s->exit_code == EXIT_SUCCESS)
+		s->exit_code = EXIT_RESULTS_LOST;
+	log_error("%zu results of tasks that were acked early are lost", lost);
+}
+
 void shutdown_backend_closed(struct shutdown *s)
 {
+	tell_lost_records(s);
 	s->consumer->finish.backend = NULL;
 	s->phase = SHUTDOWN_DONE;
 	s->on_done(s->ctx);

@@ -8,7 +8,9 @@
  *   HUP        warm, then start again with the same arguments; from a terminal: warm
  *   TERM with REMAP_SIGTERM=SIGQUIT in the environment acts as QUIT
  *
- * Then, whatever the kind: pool, broker (answers flushed), backend (results flushed), done.
+ * Then, whatever the kind: pool, broker (answers flushed), backend (results flushed), done. When
+ * the backend stays away and results of early-ack tasks are lost, EXIT_RESULTS_LOST takes the place
+ * of 0.
  */
 #ifndef WORKER_SHUTDOWN_H
 #define WORKER_SHUTDOWN_H
@@ -17,6 +19,8 @@
 #include <uv.h>
 
 #include "worker/consume/consumer.h"
+
+#define EXIT_RESULTS_LOST 3
 
 enum shutdown_phase {
 	SHUTDOWN_NONE,
@@ -41,6 +45,7 @@ struct shutdown {
 	uv_timer_t timer;    /* end of the soft stop */
 	uv_timer_t patience; /* for servers, once no task runs any more */
 	size_t waits_for;    /* requests in hand when it was set */
+	size_t lost_before;  /* finish.lost_records when the backend was told to close */
 	void (*on_done)(void *ctx);
 	void *ctx;
 };

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 import services
+from results import Results
 from services.keeper import wait_until
 from worker import BUILD
 
@@ -58,7 +59,8 @@ def test_the_worker_ends_when_its_spawner_is_gone(queue, worker, tmp_path, pool)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_a_stop_ends_while_redis_is_gone(queue, worker, tmp_path, number):
+def test_a_stop_ends_while_redis_is_gone_and_tells_that_a_result_is_lost(queue, worker, tmp_path,
+                                                                         number):
     out = tmp_path / "out"
     with services.Redis() as own:
         one = worker(concurrency=2, backend_url=own.url())
@@ -73,8 +75,44 @@ def test_a_stop_ends_while_redis_is_gone(queue, worker, tmp_path, number):
         wait_line(out, "E b")
         time.sleep(0.5)
         one.signal(number)
+        one.may_fault = True
+        assert one.wait_end(30) == 3
+        queue.wait_counts(1, 0)
+    assert "1 results of tasks that were acked early are lost" in one.log
+    assert one.log.count("could not be stored") == 2
+
+
+def test_a_stop_while_redis_is_gone_is_clean_when_the_broker_keeps_the_tasks(queue, worker,
+                                                                           tmp_path):
+    """Late acks: nothing is lost."""
+    out = tmp_path / "out"
+    with services.Redis() as own:
+        one = worker(concurrency=2, backend_url=own.url())
+        own.kill()
+        one.wait_log("out of reach")
+        queue.send("append", (str(out), "a", 0))
+        wait_line(out, "E a")
+        one.signal(signal.SIGTERM)
         assert one.wait_end(30) == 0
         queue.wait_counts(1, 0)
+    assert "are lost" not in one.log
+
+
+def test_a_stop_while_redis_comes_back_is_clean(queue, worker, tmp_path):
+    out = tmp_path / "out"
+    with services.Redis() as own:
+        one = worker(concurrency=2, backend_url=own.url())
+        own.kill()
+        one.wait_log("out of reach")
+        id = queue.send("append_early", (str(out), "a", 0))
+        wait_line(out, "E a")
+        one.signal(signal.SIGTERM)
+        one.wait_log("Warm shutdown")
+        own.start()
+        assert one.wait_end(30) == 0
+        store = Results(own.port, 0)
+        assert store.value(id) == "a"
+        store.close()
 
 
 def test_insisting_ends_at_once(queue, worker, tmp_path):

@@ -27,6 +27,7 @@ struct finish {
 	struct acks acks;
 	struct finish_counts counts;
 	size_t publishing_bytes; /* retries and links that the broker has not confirmed */
+	size_t lost_records;	 /* not stored, of tasks that the broker will not deliver again */
 	bool is_ending;		 /* what cannot be brought to its end now is left to the broker */
 	/* A request is gone: the pump may go on, a stop may be complete. */
 	void (*on_finished)(void *ctx);

@@ -18,7 +18,37 @@ static void on_stored(void *ctx, const struct err *err)
 	if (err)
 		log_error("The result of task %s[%s] could not be stored: %s", r->message.task,
 			  r->message.id, err->text);
+	if (err && r->is_settled)
+		r->finish->lost_records++;
 	finish_go_on(r->finish, r);
+}
+
+/* A record whose request is gone. */
+struct unwaited {
+	struct finish *finish;
+	char id[];
+};
+
+static void on_unwaited_stored(void *ctx, const struct err *err)
+{
+	auto_free struct unwaited *u = ctx;
+
+	if (!err)
+		return;
+	log_error("The result of task %s could not be stored: %s", u->id, err->text);
+	u->finish->lost_records++;
+}
+
+static void store_unwaited(struct finish *f, const struct request *r,
+			   const struct finish_record *record)
+{
+	size_t size = strlen(r->message.id) + 1;
+	struct unwaited *u = mem_alloc(sizeof(*u) + size);
+
+	u->finish = f;
+	memcpy(u->id, r->message.id, size);
+	if (record_store(f, r, record, on_unwaited_stored, u) != 0)
+		free(u);
 }
 
 /* A late ack waits until the record is safe, and so do errbacks, which may look at it; an early ack
@@ -28,7 +58,7 @@ enum step_result step_store(struct finish *f, struct request *r, const struct fi
 	if (!f->backend)
 		return STEP_NEXT;
 	if (r->is_settled && !canvas_has_errbacks(&r->message)) {
-		record_store(f, r, record, NULL, NULL);
+		store_unwaited(f, r, record);
 		return STEP_NEXT;
 	}
 	r->finish = f;
@@ -108,6 +138,8 @@ static void on_chain_failed(struct request *r, const struct err *err)
 	if (err)
 		log_error("The rest of the chain of task %s[%s] could not be marked as failed: %s",
 			  r->message.task, r->message.id, err->text);
+	if (err && r->is_settled)
+		r->finish->lost_records++;
 	finish_go_on(r->finish, r);
 }
 
