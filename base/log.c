@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_sink.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/text.h"
@@ -29,12 +31,18 @@ enum {
  * log_reopen puts the new file under it with dup2.
  */
 static struct {
-	int fd;
+	int fd; /* of the file, or standard error */
+	struct log_sink sink;
+	pthread_mutex_t lock; /* of a sink that may refuse */
 	bool is_json;
 	char *path; /* absolute; NULL = standard error */
 	_Atomic(enum log_level) level;
 	char process[LOG_NAME_MAX];
-} the_log = {.fd = STDERR_FILENO, .level = LOG_INFO, .process = "MainProcess"};
+} the_log = {.fd = STDERR_FILENO,
+	     .sink = {.fd = STDERR_FILENO},
+	     .lock = PTHREAD_MUTEX_INITIALIZER,
+	     .level = LOG_INFO,
+	     .process = "MainProcess"};
 
 static _Thread_local char thread_name[LOG_NAME_MAX];
 
@@ -57,12 +65,14 @@ int log_open(const char *path, enum log_format format, enum log_level level)
 		if (fd < 0)
 			return -1;
 	}
+	log_sink_close(&the_log.sink);
 	if (the_log.fd != STDERR_FILENO)
 		(void)close(the_log.fd);
 	free(the_log.path);
 	/* Absolute, because the process may change its folder before the log is rotated. */
 	the_log.path = path ? realpath(path, NULL) : NULL;
 	the_log.fd = fd;
+	log_sink_open(&the_log.sink, fd);
 	the_log.is_json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
 	log_set_level(level);
 	return 0;
@@ -226,22 +236,6 @@ static void compose(struct str *line, enum log_level level, const struct log_ctx
 	(void)str_puts(line, "}\n");
 }
 
-/* One write, so that records of processes sharing a file do not mix; more only if it was short. */
-static void write_out(const struct str *line)
-{
-	size_t done = 0;
-
-	while (done < line->len) {
-		ssize_t n = write(the_log.fd, line->data + done, line->len - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* nobody is left to tell */
-		done += (size_t)n;
-	}
-}
-
 /* The text cut to the maximum; in `small` when it fits, else allocated. NULL = not formattable. */
 __attribute__((format(printf, 3, 0))) static char *format_message(char *small, size_t size,
 								  const char *fmt, va_list args)
@@ -262,6 +256,46 @@ __attribute__((format(printf, 3, 0))) static char *format_message(char *small, s
 	return len < 0 ? NULL : message;
 }
 
+/* In front of the first line that gets through again. */
+static void put_with_notice(enum log_level level, const struct str *line)
+{
+	uint64_t dropped = log_sink_take_dropped(&the_log.sink);
+	auto_str both = {.max = 2 * LOG_LINE_MAX};
+	char notice[80];
+
+	if (dropped == 0) {
+		(void)log_sink_put(&the_log.sink, line->data, line->len);
+		return;
+	}
+	(void)snprintf(notice, sizeof(notice),
+		       "%llu lines of the log were dropped: nobody read them",
+		       (unsigned long long)dropped);
+	compose(&both, level < LOG_WARNING ? LOG_WARNING : level, NULL, notice);
+	(void)str_add(&both, line->data, line->len);
+	if (!log_sink_put(&the_log.sink, both.data, both.len))
+		the_log.sink.dropped += dropped;
+}
+
+static void write_out(enum log_level level, const struct str *line)
+{
+	if (!the_log.sink.may_refuse) {
+		(void)log_sink_put(&the_log.sink, line->data, line->len);
+		return;
+	}
+	(void)pthread_mutex_lock(&the_log.lock);
+	put_with_notice(level, line);
+	(void)pthread_mutex_unlock(&the_log.lock);
+}
+
+void log_say(int fd, const char *text)
+{
+	struct log_sink sink;
+
+	log_sink_open(&sink, fd);
+	(void)log_sink_put(&sink, text, strlen(text));
+	log_sink_close(&sink);
+}
+
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *fmt, ...)
 {
 	int saved = errno; /* a caller may log and then report errno */
@@ -277,7 +311,7 @@ void log_write(enum log_level level, const struct log_ctx *ctx, const char *fmt,
 	va_end(args);
 	if (message) {
 		compose(&line, level, ctx, message);
-		write_out(&line);
+		write_out(level, &line);
 	}
 	if (message != small)
 		free(message);

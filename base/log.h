@@ -1,7 +1,9 @@
 /*
  * The log: one line per record on standard error or a file, as text for people on a terminal or as
  * one JSON object per line. Only worker/ and cmd code logs above debug; lower rooms return errors.
- * Log calls never fail and never block longer than a write. Safe to call from several threads.
+ * Log calls never fail. A reader of standard error that does not read holds a call up for a quarter
+ * of a second once (log_sink.h); lines that it does not take are dropped and counted. Safe to call
+ * from several threads.
  *
  * Text form follows Celery's: "[2026-11-21 04:35:54,664: INFO/MainProcess] message". JSON form:
  * {"time": ISO 8601, "level": "INFO", "process": "MainProcess", "message": "...", ...context}.
@@ -34,6 +36,9 @@ void log_set_thread(const char *name);
 bool log_is_on(enum log_level level);
 enum log_level log_level_parse(const char *name, enum log_level otherwise); /* any case */
 const char *log_level_name(enum log_level level);
+
+/* Text for people that is no record, on one of the standard descriptors; lost when nobody reads. */
+void log_say(int fd, const char *text);
 
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -1,8 +1,10 @@
 #include "worker/banner.h"
 
-#include <stdio.h>
+#include <unistd.h>
 
 #include "backend/backend.h"
+#include "base/log.h"
+#include "base/str.h"
 
 static const char *pool_name(enum config_pool pool)
 {
@@ -11,7 +13,7 @@ static const char *pool_name(enum config_pool pool)
 						     : POOL_PREFORK);
 }
 
-static void print_queues(const struct config *config)
+static void add_queues(struct str *out, const struct config *config)
 {
 	char *fallback[] = {config->task_default_queue, NULL};
 	char *const *names = fallback;
@@ -21,26 +23,27 @@ static void print_queues(const struct config *config)
 	if (config->queues && *config->queues)
 		names = config->queues;
 	for (; *names; names++)
-		printf("  . %s\n", *names);
+		str_addf(out, "  . %s\n", *names);
 }
 
 void banner_print(const struct consumer *c)
 {
 	const struct config *config = c->config;
 	struct backend_stats results = {0};
+	auto_str text = STR_INIT(1 << 20);
 
 	if (c->finish.backend)
 		backend_stats(c->finish.backend, &results);
-	printf("\nsmallage %s  %s\n\n[config]\n", SMALLAGE_VERSION, config->node_name);
-	printf("  broker:      %s\n", c->broker_label);
-	printf("  results:     %s\n", c->finish.backend ? results.host : "disabled");
-	printf("  concurrency: %u (%s)\n", config->worker_concurrency,
-	       pool_name(config->worker_pool));
-	printf("\n[queues]\n");
-	print_queues(config);
-	printf("\n[tasks]\n");
+	str_addf(&text, "\nsmallage %s  %s\n\n[config]\n", SMALLAGE_VERSION, config->node_name);
+	str_addf(&text, "  broker:      %s\n", c->broker_label);
+	str_addf(&text, "  results:     %s\n", c->finish.backend ? results.host : "disabled");
+	str_addf(&text, "  concurrency: %u (%s)\n", config->worker_concurrency,
+		 pool_name(config->worker_pool));
+	str_puts(&text, "\n[queues]\n");
+	add_queues(&text, config);
+	str_puts(&text, "\n[tasks]\n");
 	for (unsigned i = 0; i < registry_count(c->registry); i++)
-		printf("  . %s\n", registry_at(c->registry, i)->name);
-	printf("\n");
-	fflush(stdout);
+		str_addf(&text, "  . %s\n", registry_at(c->registry, i)->name);
+	str_addc(&text, '\n');
+	log_say(STDOUT_FILENO, text.data);
 }

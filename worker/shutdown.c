@@ -17,8 +17,7 @@ static void say(const char *text)
 {
 	auto_free char *line = mem_printf("\n%s\n", text);
 
-	if (write(STDERR_FILENO, line, strlen(line)) < 0)
-		return; /* nobody listens */
+	log_say(STDERR_FILENO, line);
 }
 
 static void close_broker(struct shutdown *s)

@@ -292,6 +292,9 @@ static int prepare(struct worker *w, int argc, char **argv, struct err *err)
 	w->template_dirs = list_template_dirs(w->config);
 	if (load_plugins(w, err) < 0 || daemon_begin(w->config, err) < 0)
 		return -1;
+	/* The standard error of a daemon is another one. */
+	if (w->config->detach && !w->config->log_file && open_log(w->config, err) < 0)
+		return -1;
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);
 	srand48(clock_wall_us() ^ ((long)getpid() << 16));
