@@ -74,5 +74,9 @@ void link_job_clear(struct link_job *job);
 void link_signal(int fd);
 /* The engine's thread: takes over one reference. */
 void *link_run(void *arg);
+/* Always a context of our own: libesmtp's is used after it was freed, from the second session on.
+ * TLS 1.2: libesmtp takes the session tickets of 1.3 for an answer and waits for ever. NULL with
+ * tls_error set. */
+struct ssl_ctx_st *link_tls_context(struct link *link);
 
 #endif

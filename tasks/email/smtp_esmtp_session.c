@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -229,7 +228,7 @@ static void on_disconnect(struct link *link)
 	pthread_mutex_unlock(&link->lock);
 }
 
-/* OpenSSL has checked chain and name itself (see make_context). libesmtp looks at the name once
+/* OpenSSL has checked chain and name itself (see link_tls_context). libesmtp looks at the name once
  * more, but at the one DNS calls canonical, and knows no addresses: its "no" is overruled. */
 static void on_certificate(const struct link *link, const SSL *ssl, int *ret_ok)
 {
@@ -365,74 +364,6 @@ static void on_traffic(const char *buf, int len, int writing, void *arg)
 		on_write(link, buf, len);
 }
 
-static int on_verify(int is_ok, X509_STORE_CTX *store)
-{
-	const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct link *link = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-
-	if (!is_ok)
-		snprintf(link->tls_error, sizeof(link->tls_error), "%s",
-			 X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
-	return is_ok;
-}
-
-/* libesmtp sends no server name; this comes before the first handshake message is made. */
-static void on_handshake(const SSL *ssl, int where, int value)
-{
-	const struct link *link = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-
-	(void)value;
-	if (where == SSL_CB_HANDSHAKE_START)
-		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl,
-					       (void *)(uintptr_t)link->server.host);
-}
-
-static bool is_ip(const char *host)
-{
-	struct in_addr unused;
-
-	return inet_pton(AF_INET, host, &unused) == 1;
-}
-
-/* What certificates are checked against. False with tls_error set when that cannot be had. */
-static bool set_verification(struct link *link, SSL_CTX *ctx)
-{
-	const struct smtp_server *server = &link->server;
-	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
-
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
-	if (!(is_ip(server->host) ? X509_VERIFY_PARAM_set1_ip_asc(param, server->host)
-				  : X509_VERIFY_PARAM_set1_host(param, server->host, 0)))
-		snprintf(link->tls_error, sizeof(link->tls_error), "cannot check for this host");
-	else if (!(server->ca_file ? SSL_CTX_load_verify_locations(ctx, server->ca_file, NULL)
-				   : SSL_CTX_set_default_verify_paths(ctx)))
-		snprintf(link->tls_error, sizeof(link->tls_error), "cannot read the CA file");
-	return link->tls_error[0] == '\0';
-}
-
-/* Always a context of our own: libesmtp's is used after it was freed, from the second session on.
- * TLS 1.2: libesmtp takes the session tickets of 1.3 for an answer and waits for ever. NULL with
- * tls_error set. */
-static SSL_CTX *make_context(struct link *link)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-
-	if (!ctx) {
-		snprintf(link->tls_error, sizeof(link->tls_error), "no memory for TLS");
-		return NULL;
-	}
-	SSL_CTX_set_app_data(ctx, link);
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
-	if (!is_ip(link->server.host))
-		SSL_CTX_set_info_callback(ctx, on_handshake);
-	if (link->server.has_verify && !set_verification(link, ctx)) {
-		SSL_CTX_free(ctx);
-		return NULL;
-	}
-	return ctx;
-}
-
 static int on_interact(auth_client_request_t request, char **result, int fields, void *arg)
 {
 	struct link *link = arg;
@@ -514,7 +445,7 @@ static void run_session(struct link *link, smtp_session_t session, auth_context_
 	smtp_set_monitorcb(session, on_traffic, link, 0);
 	set_timeouts(session, link->server.timeout_ms);
 	if (link->server.tls != SMTP_TLS_NEVER) {
-		ctx = make_context(link);
+		ctx = link_tls_context(link);
 		if (!ctx)
 			return; /* never in clear instead */
 		smtp_starttls_set_ctx(session, ctx);

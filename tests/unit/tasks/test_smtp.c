@@ -12,6 +12,7 @@
 #define on_read esmtp_on_read
 #include "tasks/email/smtp_esmtp.c"
 #include "tasks/email/smtp_esmtp_session.c"
+#include "tasks/email/smtp_esmtp_tls.c"
 
 #include <check.h>
 
