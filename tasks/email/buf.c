@@ -16,6 +16,11 @@ static void grow(struct buf *b, size_t len)
 		abort();
 }
 
+void buf_reserve(struct buf *b, size_t len)
+{
+	grow(b, len);
+}
+
 void buf_add(struct buf *b, const void *data, size_t len)
 {
 	grow(b, len);

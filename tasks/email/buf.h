@@ -11,6 +11,8 @@ struct buf {
 	size_t len, cap;
 };
 
+/* Makes room for `len` further bytes at once. */
+void buf_reserve(struct buf *b, size_t len);
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *text);
 void buf_addc(struct buf *b, char c);

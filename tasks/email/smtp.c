@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STEPS_MAX 12 /* of a session with one mail, each with the server's timeout */
 
@@ -17,13 +18,13 @@ static const struct smtp_engine *engine_choose(const char *name, const struct sm
 		return &smtp_curl;
 	if (strcmp(name, "esmtp") == 0)
 		return &smtp_esmtp;
-	return strcmp(name, "curl") == 0 || must_use_curl ? &smtp_curl : &smtp_esmtp;
+	return strcmp(name, "curl") == 0 || must_use_curl ? &smtp_curl : &smtp_kept;
 }
 
 static bool should_fall_over(const char *name, const struct smtp_engine *engine,
 			     const struct smtp_result *ret)
 {
-	return ret->end == SMTP_NO_AUTH_MECHANISM && engine == &smtp_esmtp &&
+	return ret->end == SMTP_NO_AUTH_MECHANISM && engine == &smtp_kept &&
 	       strcmp(name, "esmtp") != 0;
 }
 
@@ -67,6 +68,14 @@ void smtp_close(void)
 {
 	smtp_esmtp.close();
 	smtp_curl.close();
+}
+
+int64_t smtp_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 long smtp_time_limit_ms(const struct smtp_server *server, size_t len)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum smtp_tls {
 	SMTP_TLS_NEVER,
@@ -83,7 +84,9 @@ struct smtp_engine {
 	void (*close)(void);
 };
 
-extern const struct smtp_engine smtp_esmtp, smtp_curl;
+/* smtp_kept is smtp_esmtp that sends over a kept connection itself where the server offers
+ * PIPELINING. */
+extern const struct smtp_engine smtp_kept, smtp_esmtp, smtp_curl;
 
 /* A connection is used for so many mails, then for a new one. */
 #define SMTP_MAILS_PER_CONNECTION 100
@@ -97,6 +100,7 @@ void smtp_close(void);
 
 /* For engines: what a whole mail may take, as many steps as it has and a slow line for its size. */
 long smtp_time_limit_ms(const struct smtp_server *server, size_t len);
+int64_t smtp_now_ms(void);
 /* For engines: a reply line ("250-2.1.0 Ok") without its line end, and the outcome by its code. */
 void smtp_reply_set(struct smtp_reply *reply, const char *line, size_t len);
 void smtp_result_text(struct smtp_result *ret, enum smtp_end end, const char *fmt, ...)

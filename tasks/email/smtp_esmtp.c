@@ -9,21 +9,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How often a waiting slot looks whether its time is over. */
 #define PATIENCE_MS 200
 
 static _Thread_local struct link *kept;
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static char *copy(const char *text)
 {
@@ -142,8 +133,10 @@ static void link_drop(struct link *link)
 	pthread_mutex_lock(&link->lock);
 	link->must_stop = true;
 	/* What is under way now is given up: its caller has gone. */
-	if (link->state == LINK_BUSY && link->sock >= 0)
+	if ((link->state == LINK_BUSY || link->state == LINK_LENT) && link->sock >= 0)
 		shutdown(link->sock, SHUT_RDWR);
+	if (link->state == LINK_LENT)
+		link->state = LINK_CLOSED;
 	pthread_mutex_unlock(&link->lock);
 	link_signal(link->wake_fd);
 	link_unref(link);
@@ -153,7 +146,7 @@ static void link_drop(struct link *link)
 static enum smtp_end wait_verdict(struct link *link, int64_t start,
 				  const struct smtp_patience *patience)
 {
-	int64_t waited = now_ms() - start;
+	int64_t waited = smtp_now_ms() - start;
 	bool is_connected;
 
 	if (patience && patience->is_over(patience->arg))
@@ -171,7 +164,7 @@ static enum smtp_end wait_verdict(struct link *link, int64_t start,
 static bool wait_settled(struct link *link, const struct smtp_patience *patience,
 			 struct smtp_result *ret)
 {
-	int64_t start = now_ms();
+	int64_t start = smtp_now_ms();
 	struct pollfd pfd = {.fd = link->done_fd, .events = POLLIN};
 	enum link_state state;
 	enum smtp_end verdict;
@@ -221,7 +214,8 @@ static bool hand_over(const struct smtp_server *server, const struct smtp_mail *
 	if (!kept)
 		return false;
 	pthread_mutex_lock(&kept->lock);
-	if (kept->state == LINK_SENT && fits(kept, server)) {
+	/* libesmtp knows nothing of a transaction that the slot left unfinished. */
+	if (kept->state == LINK_SENT && !kept->pipe.must_reset && fits(kept, server)) {
 		job_fill(&kept->job, mail);
 		kept->state = LINK_BUSY;
 		is_taken = true;
@@ -234,6 +228,57 @@ static bool hand_over(const struct smtp_server *server, const struct smtp_mail *
 	link_drop(kept);
 	kept = NULL;
 	return false;
+}
+
+/* Borrows the idle connection of the kept engine, if the server offers PIPELINING. */
+static bool borrow(const struct smtp_server *server)
+{
+	bool is_lent = false;
+
+	pthread_mutex_lock(&kept->lock);
+	if (kept->state == LINK_SENT && kept->has_pipelining && kept->sock >= 0 &&
+	    fits(kept, server)) {
+		kept->state = LINK_LENT;
+		kept->pipe.must_reset |= kept->was_refused;
+		kept->was_refused = false;
+		is_lent = true;
+	}
+	pthread_mutex_unlock(&kept->lock);
+	return is_lent;
+}
+
+static void give_back(void)
+{
+	pthread_mutex_lock(&kept->lock);
+	kept->last_used_ms = smtp_now_ms();
+	kept->state = LINK_SENT;
+	if (++kept->mails >= SMTP_MAILS_PER_CONNECTION) {
+		kept->state = LINK_CLOSED;
+		kept->must_stop = true;
+		link_signal(kept->wake_fd);
+	}
+	pthread_mutex_unlock(&kept->lock);
+}
+
+/* False when there is no connection for it, or the server had left it: nothing was sent. */
+static bool send_pipelined(const struct smtp_server *server, const struct smtp_mail *mail,
+			   const struct smtp_patience *patience, struct smtp_result *ret)
+{
+	enum pipeline_end end;
+
+	if (!kept || mail->count > PIPELINE_RECIPIENTS_MAX || !borrow(server))
+		return false;
+	/* What a server says unasked is good-bye. */
+	end = link_has_input(kept->pipe.fd)
+		      ? PIPELINE_STALE
+		      : smtp_pipeline_send(&kept->pipe, server, mail, patience, ret);
+	if (end == PIPELINE_OPEN) {
+		give_back();
+	} else {
+		link_drop(kept);
+		kept = NULL;
+	}
+	return end != PIPELINE_STALE;
 }
 
 static int open_new(const struct smtp_server *server, const struct smtp_mail *mail, bool is_probe,
@@ -304,7 +349,7 @@ static void esmtp_close(void)
 	link_signal(kept->wake_fd);
 	pfd = (struct pollfd){.fd = kept->done_fd, .events = POLLIN};
 	/* A second for a polite QUIT. */
-	for (int64_t end = now_ms() + 1000; !is_finished && now_ms() < end;) {
+	for (int64_t end = smtp_now_ms() + 1000; !is_finished && smtp_now_ms() < end;) {
 		if (poll(&pfd, 1, 100) > 0)
 			(void)eventfd_read(kept->done_fd, &value);
 		pthread_mutex_lock(&kept->lock);
@@ -313,6 +358,13 @@ static void esmtp_close(void)
 	}
 	link_drop(kept);
 	kept = NULL;
+}
+
+static void kept_send(const struct smtp_server *server, const struct smtp_mail *mail,
+		      const struct smtp_patience *patience, struct smtp_result *ret)
+{
+	if (!send_pipelined(server, mail, patience, ret))
+		esmtp_send(server, mail, patience, ret);
 }
 
 /* libesmtp opens no session without a mail: one is offered and withdrawn before MAIL FROM. */
@@ -334,4 +386,5 @@ static void esmtp_probe(const struct smtp_server *server, struct smtp_result *re
 	kept = NULL;
 }
 
+const struct smtp_engine smtp_kept = {"kept", kept_send, esmtp_probe, esmtp_close};
 const struct smtp_engine smtp_esmtp = {"esmtp", esmtp_send, esmtp_probe, esmtp_close};

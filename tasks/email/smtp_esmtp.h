@@ -3,8 +3,9 @@
  * its own callbacks. So a thread of ours, the engine, runs the session and waits for work inside
  * the callback that ends a mail; the slot (the thread that runs tasks) hands it one mail at a time
  * and waits with a deadline, which also bounds what libesmtp does without one (name resolution,
- * connect). A link is shared by the two; the last one frees it, so a slot may walk away from an
- * engine that hangs.
+ * connect). Where the server offers PIPELINING the slot may also borrow the idle connection and
+ * send over it itself (smtp_pipeline.h). A link is shared by the two; the last one frees it, so a
+ * slot may walk away from an engine that hangs.
  */
 #ifndef TASKS_EMAIL_SMTP_ESMTP_H
 #define TASKS_EMAIL_SMTP_ESMTP_H
@@ -15,10 +16,12 @@
 #include <libesmtp.h>
 
 #include "tasks/email/smtp.h"
+#include "tasks/email/smtp_pipeline.h"
 
 enum link_state {
 	LINK_BUSY,   /* a mail was handed over and is not settled */
 	LINK_SENT,   /* the mail is settled, the engine waits for another */
+	LINK_LENT,   /* the engine waits, the slot uses the connection */
 	LINK_CLOSED, /* settled if there was one; no further mail is taken */
 };
 
@@ -53,13 +56,16 @@ struct link {
 	bool is_finished; /* the session is over, QUIT included */
 	bool is_connected;
 	int sock; /* our duplicate of the connection, or -1 */
+	unsigned mails;
+	int64_t last_used_ms;
+	struct smtp_pipeline pipe;	  /* for the slot: while LINK_LENT */
+	bool has_pipelining, was_refused; /* by the server; the last mail, sent by libesmtp */
 	/* Written by the slot before the hand-over, by the engine until it is settled. */
 	struct link_job job;
 	int wake_fd, done_fd;	   /* eventfds: slot to engine, engine to slot */
 	struct smtp_server server; /* owned copies */
 	bool is_probe;
 	/* The engine's own. */
-	unsigned mails;
 	enum link_phase phase;
 	bool is_authenticated, is_forbidden, has_no_starttls, is_injected, is_leaving;
 	struct smtp_reply last; /* last complete reply line before MAIL */
@@ -72,6 +78,7 @@ struct link *link_new(const struct smtp_server *server);
 void link_unref(struct link *link);
 void link_job_clear(struct link_job *job);
 void link_signal(int fd);
+bool link_has_input(int fd); /* -1 is allowed */
 /* The engine's thread: takes over one reference. */
 void *link_run(void *arg);
 /* Always a context of our own: libesmtp's is used after it was freed, from the second session on.

@@ -18,6 +18,8 @@
 
 #include "tasks/email/smtp_esmtp.h"
 
+#define IDLE_STEP_MS 50 /* when the idle time is over while the slot is at work */
+
 /* libesmtp's status keeps line ends and takes the enhanced code out of the text. */
 static void reply_from_status(struct smtp_reply *reply, const smtp_status_t *status)
 {
@@ -136,11 +138,14 @@ static void settle(struct link *link, enum link_state state)
 {
 	pthread_mutex_lock(&link->lock);
 	link->state = state;
+	link->last_used_ms = smtp_now_ms();
+	link->pipe.fd = link->sock;
+	link->was_refused = link->job.result.end != SMTP_SENT;
 	pthread_mutex_unlock(&link->lock);
 	link_signal(link->done_fd);
 }
 
-static bool has_input(int fd)
+bool link_has_input(int fd)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 
@@ -150,22 +155,30 @@ static bool has_input(int fd)
 /* Waits for the slot. True: there is a mail in link->job; false: time to leave. */
 static bool wait_for_mail(struct link *link)
 {
+	/* Answers to what the slot sends itself must not wake this thread, an end must. */
+	short events = (short)(link->has_pipelining ? POLLRDHUP : POLLIN);
 	struct pollfd pfds[2] = {{.fd = link->wake_fd, .events = POLLIN},
-				 {.fd = link->sock, .events = POLLIN}};
-	bool has_mail = false, must_leave = false;
+				 {.fd = link->sock, .events = events}};
+	bool has_mail = false, must_leave = false, is_lent = false;
+	int64_t left_ms = link->server.idle_ms;
 	eventfd_t value;
 
 	while (!has_mail && !must_leave) {
-		int ready = poll(pfds, 2, link->server.idle_ms);
-
+		(void)poll(pfds, is_lent ? 1 : 2, (int)left_ms);
 		if (pfds[0].revents)
 			(void)eventfd_read(link->wake_fd, &value);
 		pthread_mutex_lock(&link->lock);
 		has_mail = link->state == LINK_BUSY;
+		is_lent = link->state == LINK_LENT;
+		left_ms = link->last_used_ms + link->server.idle_ms - smtp_now_ms();
 		/* What a server says unasked is good-bye; the mail goes over a new connection. */
-		must_leave = link->must_stop || has_input(link->sock) || (ready <= 0 && !has_mail);
+		must_leave =
+			link->must_stop ||
+			(!is_lent && (link_has_input(link->sock) || (left_ms <= 0 && !has_mail)));
 		if (must_leave)
 			link->state = LINK_CLOSED;
+		if (left_ms <= 0)
+			left_ms = IDLE_STEP_MS;
 		pthread_mutex_unlock(&link->lock);
 	}
 	return has_mail && !must_leave;
@@ -215,6 +228,7 @@ static void on_starttls(struct link *link, SSL *ssl)
 
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	keep_socket(link, fd);
+	link->pipe.ssl = ssl;
 	if (link->is_injected)
 		cut(link);
 }
@@ -225,6 +239,7 @@ static void on_disconnect(struct link *link)
 	if (link->sock >= 0)
 		close(link->sock);
 	link->sock = -1;
+	link->pipe.ssl = NULL;
 	pthread_mutex_unlock(&link->lock);
 }
 
@@ -292,11 +307,32 @@ static void on_event(smtp_session_t session, int event, void *arg, ...)
 	va_end(ap);
 }
 
+static bool begins(const char *buf, int len, const char *word)
+{
+	size_t n = strlen(word);
+
+	return (size_t)len >= n && memcmp(buf, word, n) == 0;
+}
+
+static void on_extension(struct link *link, const char *line, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && !strchr(" \r\n", line[n]))
+		n++;
+	if (n == 10 && strncasecmp(line, "PIPELINING", n) == 0)
+		link->has_pipelining = true;
+	else if (n == 4 && strncasecmp(line, "SIZE", n) == 0)
+		link->pipe.has_size = true;
+}
+
 /* A complete reply line that came before MAIL FROM. */
 static void on_reply_line(struct link *link)
 {
 	bool is_final = link->line_len < 4 || link->line[3] != '-';
 
+	if (link->phase == PHASE_EHLO && link->line_len > 4)
+		on_extension(link, link->line + 4, link->line_len - 4);
 	if (!is_final || link->is_leaving)
 		return;
 	smtp_reply_set(&link->last, link->line, link->line_len);
@@ -323,17 +359,12 @@ static void on_read(struct link *link, const char *buf, int len)
 	}
 }
 
-static bool begins(const char *buf, int len, const char *word)
-{
-	size_t n = strlen(word);
-
-	return (size_t)len >= n && memcmp(buf, word, n) == 0;
-}
-
 static void on_write(struct link *link, const char *buf, int len)
 {
 	if (begins(buf, len, "EHLO") || begins(buf, len, "HELO")) {
 		link->phase = PHASE_EHLO;
+		/* What was offered before the encryption counts no more. */
+		link->has_pipelining = link->pipe.has_size = false;
 	} else if (begins(buf, len, "STARTTLS")) {
 		link->phase = PHASE_STARTTLS;
 	} else if (begins(buf, len, "AUTH")) {

@@ -33,7 +33,7 @@ class _Recorder(Sink):
     async def handle_EHLO(self, server, session, envelope, hostname, responses):
         session.host_name = hostname
         session.number = id(session)
-        return responses
+        return [responses[0], "250-PIPELINING", *responses[1:]]
 
     async def _scripted(self, verb, server, address=None):
         """An answer the test prepared, or None. "close" and "hang" are no SMTP answers."""

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,8 +20,9 @@ struct peer {
 	const char *mute_at;	  /* says nothing more from this command on */
 	int mails_per_connection; /* closes after so many; 0 = never */
 	bool must_cut_second;	  /* closes when a connection's second mail begins */
+	bool must_batch;	  /* answers MAIL and RCPT once DATA came, but in the first mail */
 	/* What happened. */
-	_Atomic int connections, mails;
+	_Atomic int connections, mails, resets;
 	char last[20000]; /* the last mail, as it came */
 	char port[8];
 	int listener;
@@ -36,6 +38,14 @@ static void peer_say(FILE *out, const char *reply, const char *good)
 {
 	fprintf(out, "%s\r\n", reply ? reply : good);
 	fflush(out);
+}
+
+/* Only a client that pipelines gets an answer to this. */
+static void peer_say_later(const struct peer *p, FILE *out, const char *reply, const char *good)
+{
+	fprintf(out, "%s\r\n", reply ? reply : good);
+	if (!p->must_batch || p->mails == 0)
+		fflush(out);
 }
 
 /* Reads a mail to its dot. False when the connection ended. */
@@ -69,10 +79,10 @@ static bool peer_answer(struct peer *p, const char *line, FILE *in, FILE *out)
 		}
 		peer_say(out, p->auth, "235 2.7.0 welcome");
 	} else if (peer_is(line, "MAIL")) {
-		peer_say(out, p->mail, "250 2.1.0 sender ok");
+		peer_say_later(p, out, p->mail, "250 2.1.0 sender ok");
 	} else if (peer_is(line, "RCPT")) {
-		peer_say(out, strstr(line, "bad") ? "550 5.1.1 no such user" : p->rcpt,
-			 "250 2.1.5 recipient ok");
+		peer_say_later(p, out, strstr(line, "bad") ? "550 5.1.1 no such user" : p->rcpt,
+			       "250 2.1.5 recipient ok");
 	} else if (peer_is(line, "DATA")) {
 		peer_say(out, p->data, "354 go on");
 		if (p->data)
@@ -82,6 +92,7 @@ static bool peer_answer(struct peer *p, const char *line, FILE *in, FILE *out)
 		peer_say(out, p->end, "250 2.0.0 taken");
 		p->mails++;
 	} else {
+		p->resets += peer_is(line, "RSET");
 		peer_say(out, NULL, peer_is(line, "QUIT") ? "221 bye" : "250 ok");
 	}
 	return !peer_is(line, "QUIT");
@@ -91,8 +102,9 @@ static void peer_serve(struct peer *p, int fd)
 {
 	FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
 	char line[1000];
-	int before = p->mails;
+	int before = p->mails, one = 1;
 
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	p->connections++;
 	peer_say(out, p->greeting, "220 peer");
 	while (fgets(line, sizeof(line), in)) {

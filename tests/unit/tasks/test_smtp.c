@@ -4,6 +4,7 @@
 
 #include <auth-client.h>
 
+#include "tasks/email/buf.c"
 #include "tasks/email/smtp.c"
 #include "tasks/email/smtp_curl.c"
 #define kept	kept_link
@@ -13,12 +14,13 @@
 #include "tasks/email/smtp_esmtp.c"
 #include "tasks/email/smtp_esmtp_session.c"
 #include "tasks/email/smtp_esmtp_tls.c"
+#include "tasks/email/smtp_pipeline.c"
 
 #include <check.h>
 
 #include "tests/unit/tasks/smtp_peer.h"
 
-static const char *const engines[] = {"esmtp", "curl"};
+static const char *const engines[] = {"auto", "esmtp", "curl"};
 static struct peer peer;
 static struct smtp_reply replies[2];
 static bool is_impatient;
@@ -62,7 +64,7 @@ static struct smtp_result run(const char *engine, const struct peer *like)
 	return ret;
 }
 
-#define EACH_ENGINE(engine) for (size_t e_ = 0; e_ < 2 && ((engine) = engines[e_]); e_++)
+#define EACH_ENGINE(engine) for (size_t e_ = 0; e_ < 3 && ((engine) = engines[e_]); e_++)
 
 START_TEST(a_mail_arrives_as_it_is)
 {
@@ -90,7 +92,7 @@ START_TEST(a_connection_is_kept_for_many_mails)
 	{
 		struct smtp_server to;
 
-		peer = (struct peer){0};
+		peer = (struct peer){.extension = "PIPELINING"};
 		peer_start(&peer);
 		to = server();
 		for (int i = 0; i < SMTP_MAILS_PER_CONNECTION + 20; i++)
@@ -111,7 +113,7 @@ START_TEST(a_connection_the_server_closed_is_replaced_unseen)
 	{
 		struct smtp_server to;
 
-		peer = (struct peer){.mails_per_connection = 1};
+		peer = (struct peer){.extension = "PIPELINING", .mails_per_connection = 1};
 		peer_start(&peer);
 		to = server();
 		for (int i = 0; i < 5; i++)
@@ -133,7 +135,7 @@ START_TEST(a_connection_that_breaks_at_mail_from_is_replaced_unseen)
 	{
 		struct smtp_server to;
 
-		peer = (struct peer){.must_cut_second = true};
+		peer = (struct peer){.extension = "PIPELINING", .must_cut_second = true};
 		peer_start(&peer);
 		to = server();
 		for (int i = 0; i < 3; i++)

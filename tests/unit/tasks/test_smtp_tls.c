@@ -6,6 +6,7 @@
 
 #include <auth-client.h>
 
+#include "tasks/email/buf.c"
 #include "tasks/email/smtp.c"
 #include "tasks/email/smtp_curl.c"
 #define kept	kept_link
@@ -15,12 +16,13 @@
 #include "tasks/email/smtp_esmtp.c"
 #include "tasks/email/smtp_esmtp_session.c"
 #include "tasks/email/smtp_esmtp_tls.c"
+#include "tasks/email/smtp_pipeline.c"
 
 #include <arpa/inet.h>
 #include <check.h>
 
-static const char *const engines[] = {"esmtp", "curl"};
-#define EACH_ENGINE(engine) for (size_t e_ = 0; e_ < 2 && ((engine) = engines[e_]); e_++)
+static const char *const engines[] = {"auto", "esmtp", "curl"};
+#define EACH_ENGINE(engine) for (size_t e_ = 0; e_ < 3 && ((engine) = engines[e_]); e_++)
 
 /* The encrypted peer: takes one connection after the other until it is stopped. */
 static struct {
@@ -137,7 +139,9 @@ static void serve(int fd)
 	say(fd, ssl, "220 peer\r\n");
 	while (hear(fd, ssl, line, sizeof(line))) {
 		if (strncmp(line, "EHLO", 4) == 0) {
-			say(fd, ssl, ssl ? "250 peer\r\n" : "250-peer\r\n250 STARTTLS\r\n");
+			say(fd, ssl,
+			    ssl ? "250-peer\r\n250 PIPELINING\r\n"
+				: "250-peer\r\n250 STARTTLS\r\n");
 		} else if (strcmp(line, "STARTTLS") == 0) {
 			say(fd, ssl,
 			    peer.must_inject ? "220 go\r\n250 injected\r\n" : "220 go\r\n");
