@@ -37,11 +37,15 @@ class Load(threading.Thread):
         finally:
             self._disconnect()
 
+    def call(self, id):
+        """(task, arguments) of the next message."""
+        return self.task, (str(self.journal.path), id, round(self.random.uniform(*self.pause), 4))
+
     def _publish_one(self):
         id = messages.new_id()
-        args = (str(self.journal.path), id, round(self.random.uniform(*self.pause), 4))
+        task, args = self.call(id)
         message = messages.Message(messages.body(args),
-                                   headers=messages.headers(f"testtasks.{self.task}", id, args),
+                                   headers=messages.headers(f"testtasks.{task}", id, args),
                                    **messages.properties(id))
         if not self._connect():
             return
@@ -88,6 +92,32 @@ class Load(threading.Thread):
         assert not self.is_alive(), "the producer hangs"
         if self.error:
             raise self.error
+
+
+class Tries(Load):
+    """Tasks that fail `times[id]` times first; early and late acks in turn. Four tries are all."""
+
+    MAX_RETRIES = 3
+
+    def __init__(self, broker, task, journal, seed):
+        super().__init__(broker, task, journal, seed, pause=(0, 0.008))
+        self.times = {}
+
+    def call(self, id):
+        task, args = super().call(id)
+        self.times[id] = self.random.randint(0, self.MAX_RETRIES + 1)
+        return task + self.random.choice(("", "_early")), (*args, self.times[id])
+
+    def tries(self, ids):
+        """All tries that these tasks are to have, as the journal names them."""
+        return [f"{id}:{number}" for id in ids
+                for number in range(min(self.times[id], self.MAX_RETRIES) + 1)]
+
+    def has_ended_well(self, id, record):
+        if self.times[id] > self.MAX_RETRIES:
+            return bool(record) and record["status"] == "FAILURE" and \
+                record["result"]["exc_type"] == "ConnectionError"
+        return bool(record) and (record["status"], record["result"]) == ("SUCCESS", self.times[id])
 
 
 class Journal:

@@ -6,19 +6,21 @@ import os
 
 import pytest
 
+from load import Tries
 from worker import JUDGE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SHARES = {"child": 56, "child_threads": 10, "worker": 24, "connection": 24,
-          "connection_threads": 12, "redis": 12, "redis_threads": 6, "pause": 5, "broker": 3,
-          "apart": 4, "mixed": 28, "early": 16}
+SHARES = {"child": 48, "child_threads": 10, "worker": 24, "connection": 16,
+          "connection_threads": 8, "redis": 12, "redis_threads": 6, "pause": 5, "broker": 3,
+          "apart": 4, "mixed": 28, "early": 16, "retries": 20}
 # Drawn from in the tests that mix.
 WEIGHTS = {"child": 8, "worker": 5, "connection": 8, "redis": 4, "pause": 1}
 
 
 def kills(kind):
-    return max(1, round(SHARES[kind] * int(os.environ.get("CHAOS_KILLS") or 200) / 200))
+    total = sum(SHARES.values())
+    return max(1, round(SHARES[kind] * int(os.environ.get("CHAOS_KILLS") or total) / total))
 
 
 def draw(world, count):
@@ -79,6 +81,20 @@ def test_broken_connections_make_nothing_run_twice(world, pool):
     world.start(pool=pool)
     world.kill_all(connection=kills("connection" if pool == "prefork" else "connection_threads"))
     check_once(world)
+
+
+def test_broken_connections_repeat_and_lose_no_try_of_a_retried_task(world):
+    """T-70 T-79 T-84: early and late acks; each task ends with its last try"""
+    world.start("append_tries", Tries)
+    world.kill_all(connection=kills("retries"))
+    found, badly, beyond = world.settle_tries()
+    print(found.as_json())
+    if JUDGE:
+        return
+    assert badly == [], f"{len(badly)} tasks did not end with their last try"
+    assert found.not_run == [], f"{len(found.not_run)} tries never ran"
+    assert (found.twice, found.cut) == (0, 0), "a try ran twice, or was cut off"
+    assert not beyond, f"{len(beyond)} tries more than were wanted"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])

@@ -4,6 +4,7 @@ import pathlib
 import random
 import signal
 import time
+import types
 
 import services
 from load import Journal, Load
@@ -39,11 +40,11 @@ class World:
         self.workers, self.kills = [], []
         broker.declare()
 
-    def start(self, task="append", **options):
+    def start(self, task="append", load=Load, **options):
         """A worker behind the relay, and the load."""
         self.options = {"concurrency": 2, **options}
         self.start_worker()
-        self.load = Load(self.broker, task, self.journal, self.seed)
+        self.load = load(self.broker, task, self.journal, self.seed)
         self.load.start()
         self.journal.wait_ends(5)
 
@@ -178,11 +179,29 @@ class World:
 
     # The end
 
-    def settle(self, timeout=120):
-        """The load ends, the queue runs empty; what became of every task."""
+    def _end(self, timeout):
+        """The load ends, the queue runs empty. Every task's record."""
         self.load.stop()
         self.broker.wait_empty(timeout=timeout)
         # With its end the worker has stored what it had. Celery was seen to hang here.
         self.worker.kill() if self.worker.judge else self.worker.stop(60)
-        found = {id: self.results.record(id) for id in self.load.confirmed}
+        return {id: self.results.record(id) for id in self.load.confirmed}
+
+    def settle(self, timeout=120):
+        """What became of every task."""
+        found = self._end(timeout)
         return Tally(self.name, self.load, self.kills, self.journal.read(), found)
+
+    def settle_tries(self, timeout=120):
+        """The same of a load of Tries, where every try counts as a task. Also the ids of those
+        that did not end with their last try."""
+        found = self._end(timeout)
+        load = self.load
+        badly = [id for id in load.confirmed if not load.has_ended_well(id, found[id])]
+        tries = types.SimpleNamespace(confirmed=load.tries(load.confirmed),
+                                      unsure=load.tries(load.unsure))
+        # A record tells of the task, not of its tries.
+        records = dict.fromkeys(tries.confirmed, {"status": "SUCCESS"})
+        traces = self.journal.read()
+        beyond = set(traces) - set(tries.confirmed) - set(tries.unsure)
+        return Tally(self.name, tries, self.kills, traces, records), badly, beyond

@@ -1,7 +1,6 @@
 """The local status socket, and the command line beside the worker."""
 import json
 import os
-import signal
 import subprocess
 import time
 

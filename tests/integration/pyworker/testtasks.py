@@ -273,3 +273,25 @@ def append(path, text, pause=0):
 @task
 def append_early(path, text, pause=0):
     return _append(path, text, pause)
+
+
+def _append_tries(self, path, text, pause, times):
+    """All but the last try fail."""
+    _append(path, f"{text}:{self.request.retries}", pause)
+    if self.request.retries < times:
+        raise ConnectionError("not yet")
+    return self.request.retries
+
+
+TRIES = {"bind": True, "autoretry_for": (ConnectionError,),
+         "retry_kwargs": {"max_retries": 3, "countdown": 0.05}}
+
+
+@task(acks_late=True, reject_on_worker_lost=True, **TRIES)
+def append_tries(self, path, text, pause=0, times=1):
+    return _append_tries(self, path, text, pause, times)
+
+
+@task(**TRIES)
+def append_tries_early(self, path, text, pause=0, times=1):
+    return _append_tries(self, path, text, pause, times)

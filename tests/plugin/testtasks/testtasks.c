@@ -220,6 +220,22 @@ static json_t *append(struct sm_job *job)
 	return json_string(text);
 }
 
+/* As append, once per try; all but the last fail. */
+static json_t *append_tries(struct sm_job *job)
+{
+	const char *path = sm_str(job, "path");
+	char text[100];
+
+	snprintf(text, sizeof(text), "%s:%d", sm_str(job, "text"), sm_retries(job));
+	if (write_line(path, 'S', text) != 0)
+		return sm_raise(job, "OSError", "%s", path);
+	if (sm_sleep(job, sm_float(job, "pause")) != 0)
+		return soft_limit(job);
+	if (write_line(path, 'E', text) != 0)
+		return sm_raise(job, "OSError", "%s", path);
+	return not_yet(job);
+}
+
 static json_t *nothing(struct sm_job *job)
 {
 	(void)job;
@@ -275,6 +291,12 @@ TASK(leak, "leak", "mib: int", leak);
 TASK(append, "append", "path: str, text: str, pause: float = 0", append, .acks_late = SM_YES,
      .reject_on_worker_lost = SM_YES);
 TASK(append_early, "append_early", "path: str, text: str, pause: float = 0", append);
+TASK(append_tries, "append_tries", "path: str, text: str, pause: float = 0, times: int = 1",
+     append_tries, .acks_late = SM_YES, .reject_on_worker_lost = SM_YES, .retry_delay_s = 0.05,
+     .autoretry = {.on = SM_NAMES("ConnectionError")});
+TASK(append_tries_early, "append_tries_early",
+     "path: str, text: str, pause: float = 0, times: int = 1", append_tries, .retry_delay_s = 0.05,
+     .autoretry = {.on = SM_NAMES("ConnectionError")});
 TASK(nothing, "nothing", "", nothing);
 TASK(paced, "paced", "value = None", echo, .rate_limit = "2/s");
 TASK(hourly, "hourly", "value = None", echo, .rate_limit = "1/h");
@@ -289,4 +311,5 @@ SM_PLUGIN(.name = "testtasks", .version = "1",
 			    &reject_task, &early_reject_task, &progress_task, &big_task, &soft_task,
 			    &late_task, &late_requeue_task, &late_nofail_task, &late_timeout_task,
 			    &ignored_task, &tracked_task, &leak_task, &append_task,
-			    &append_early_task, &nothing_task, &paced_task, &hourly_task));
+			    &append_early_task, &append_tries_task, &append_tries_early_task,
+			    &nothing_task, &paced_task, &hourly_task));
