@@ -514,6 +514,8 @@ void *link_run(void *arg)
 		smtp_destroy_session(session);
 	if (auth)
 		auth_destroy_context(auth);
+	/* Before anybody is told: a process that ends now could overtake the thread's own end. */
+	OPENSSL_thread_stop();
 	pthread_mutex_lock(&link->lock);
 	link->is_finished = true;
 	pthread_mutex_unlock(&link->lock);
