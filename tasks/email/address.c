@@ -11,6 +11,7 @@
 #define SPEC_MAX  254
 /* Longer names make no sense to a reader and would only cost folding. */
 #define NAME_MAX_BYTES 500
+#define SHOWN_MAX      100
 
 /* Length of the UTF-8 sequence at `p`, 0 when it is none (overlong, surrogate, cut). */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
@@ -51,6 +52,17 @@ int text_check(const char *field, const char *text, size_t len, struct fault *fa
 			return fault_set(fault, "%s: control character is not allowed", field);
 	}
 	return 0;
+}
+
+/* How much of a caller's text an error shows: whole characters. */
+static int shown_len(const char *text)
+{
+	size_t len = strnlen(text, SHOWN_MAX + 1);
+
+	if (len > SHOWN_MAX)
+		for (len = SHOWN_MAX; len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80; len--)
+			continue;
+	return (int)len;
 }
 
 static bool is_atext(unsigned char c)
@@ -155,7 +167,8 @@ static char *domain_check(const char *field, const char *domain, struct fault *f
 	ascii = is_ascii ? strdup(domain) : domain_to_ascii(domain);
 	if (!ascii || !is_domain_name(ascii)) {
 		free(ascii);
-		fault_set(fault, "%s: '%.100s' is not a domain name", field, domain);
+		fault_set(fault, "%s: '%.*s' is not a domain name", field, shown_len(domain),
+			  domain);
 		return NULL;
 	}
 	return ascii;
@@ -172,7 +185,8 @@ int address_list_add_named(struct address_list *list, const char *field, const c
 	    (name && text_check(field, name, strlen(name), fault) < 0))
 		return -1;
 	if (!at)
-		return fault_set(fault, "%s: '%.100s' is not a mail address", field, spec);
+		return fault_set(fault, "%s: '%.*s' is not a mail address", field, shown_len(spec),
+				 spec);
 	if (name && strlen(name) > NAME_MAX_BYTES)
 		return fault_set(fault, "%s: the name is longer than %d bytes", field,
 				 NAME_MAX_BYTES);

@@ -315,6 +315,23 @@ START_TEST(wrong_addresses_are_refused)
 }
 END_TEST
 
+START_TEST(an_error_shows_whole_characters_of_a_long_address)
+{
+	char spec[200] = "x", domain[200] = "a@b=";
+
+	for (int i = 0; i < 60; i++) {
+		snprintf(spec + strlen(spec), sizeof(spec) - strlen(spec), "\u00fc");
+		snprintf(domain + strlen(domain), sizeof(domain) - strlen(domain), "\u65e5");
+	}
+	try_address(spec);
+	ck_assert_ptr_nonnull(strstr(fault.text, "\u00fc' is not a mail address"));
+	ck_assert_int_eq(text_check("fault", fault.text, strlen(fault.text), &fault), 0);
+	try_address(domain);
+	ck_assert_ptr_nonnull(strstr(fault.text, "\u65e5' is not a domain name"));
+	ck_assert_int_eq(text_check("fault", fault.text, strlen(fault.text), &fault), 0);
+}
+END_TEST
+
 START_TEST(addresses_have_limits)
 {
 	char text[400];
