@@ -142,7 +142,7 @@ static bool is_count_or_auto(const struct config_row *row)
 static int apply_number(struct config *c, const struct config_row *row, const char *text,
 			struct err *err)
 {
-	char *member = (char *)c + row->field;
+	char *member;
 	double value = 0;
 
 	if (is_count_or_auto(row) && text) {
@@ -158,6 +158,7 @@ static int apply_number(struct config *c, const struct config_row *row, const ch
 		return -1;
 	if (row->field == CONFIG_NO_FIELD)
 		return 0;
+	member = (char *)c + row->field;
 	if (row->type == CONFIG_INT)
 		*(int *)(void *)member = (int)value;
 	else if (row->type == CONFIG_COUNT)
@@ -172,7 +173,7 @@ static int apply_number(struct config *c, const struct config_row *row, const ch
 static int apply_text(struct config *c, const struct config_row *row, const char *text,
 		      struct err *err)
 {
-	char **member = (char **)(void *)((char *)c + row->field);
+	char **member;
 
 	if (text && text[0] && row->choices && choice(row, text, err) != 0)
 		return -1;
@@ -180,6 +181,7 @@ static int apply_text(struct config *c, const struct config_row *row, const char
 		return -1;
 	if (row->field == CONFIG_NO_FIELD)
 		return 0;
+	member = (char **)(void *)((char *)c + row->field);
 	free(*member);
 	*member = text && text[0] ? mem_strdup(text) : NULL;
 	return 0;
