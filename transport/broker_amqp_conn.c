@@ -337,7 +337,10 @@ static void control_received(struct amqp_conn *c, const amqp_method_t *m)
 		close_received(c, m->decoded);
 		return;
 	case AMQP_CONNECTION_CLOSE_OK_METHOD:
-		conn_down(c, c->state == CONN_CLOSED_BY_PEER ? &c->why : NULL);
+		if (c->state == CONN_CLOSING || c->state == CONN_CLOSED_BY_PEER)
+			conn_down(c, c->state == CONN_CLOSING ? NULL : &c->why);
+		else
+			conn_broken(c, "an answer to a close that was not sent");
 		return;
 	case AMQP_CONNECTION_BLOCKED_METHOD: {
 		json_t *reason = amqp_field_string(blocked->reason.bytes, blocked->reason.len);
@@ -363,6 +366,25 @@ static void control_received(struct amqp_conn *c, const amqp_method_t *m)
 		conn_broken(c, "unexpected method at login");
 }
 
+/* Methods with a table that only clients send. The library would decode tables in tables to any
+ * depth, so none of them gets there. */
+static bool is_clients_method(uint32_t id)
+{
+	switch (id) {
+	case AMQP_CONNECTION_START_OK_METHOD:
+	case AMQP_EXCHANGE_DECLARE_METHOD:
+	case AMQP_EXCHANGE_BIND_METHOD:
+	case AMQP_EXCHANGE_UNBIND_METHOD:
+	case AMQP_QUEUE_DECLARE_METHOD:
+	case AMQP_QUEUE_BIND_METHOD:
+	case AMQP_QUEUE_UNBIND_METHOD:
+	case AMQP_BASIC_CONSUME_METHOD:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void method_received(struct amqp_conn *c, unsigned channel, struct span payload)
 {
 	amqp_method_t m = {0};
@@ -377,6 +399,10 @@ static void method_received(struct amqp_conn *c, unsigned channel, struct span p
 	amqp_bytes_t encoded = {.len = payload.len - 4};
 	const char *arguments = payload.data + 4;
 	memcpy(&encoded.bytes, &arguments, sizeof(arguments));
+	if (is_clients_method(m.id)) {
+		conn_broken(c, "a method that only clients send");
+		return;
+	}
 	/* The only table a server sends in a method. */
 	if (m.id == AMQP_CONNECTION_START_METHOD &&
 	    (encoded.len < 2 || amqp_field_scan(arguments + 2, encoded.len - 2, NULL, NULL) != 0)) {
