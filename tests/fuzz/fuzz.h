@@ -19,20 +19,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                                  \
 	} while (0)
 
-/* Cuts one line off the front: to be freed, NUL behind it; *ret_len may be NULL. */
-static inline char *fuzz_line(const uint8_t **data, size_t *size, size_t *ret_len)
+/* Cuts the piece before the next `mark` off the front: to be freed, NUL behind it; *ret_len may be
+ * NULL. */
+static inline char *fuzz_cut(const uint8_t **data, size_t *size, char mark, size_t *ret_len)
 {
-	const uint8_t *end = memchr(*data, '\n', *size);
+	const uint8_t *end = memchr(*data, mark, *size);
 	size_t len = end ? (size_t)(end - *data) : *size, eaten = end ? len + 1 : len;
-	char *line = malloc(len + 1);
+	char *piece = malloc(len + 1);
 
-	memcpy(line, *data, len);
-	line[len] = '\0';
+	memcpy(piece, *data, len);
+	piece[len] = '\0';
 	*data += eaten;
 	*size -= eaten;
 	if (ret_len)
 		*ret_len = len;
-	return line;
+	return piece;
+}
+
+static inline char *fuzz_line(const uint8_t **data, size_t *size, size_t *ret_len)
+{
+	return fuzz_cut(data, size, '\n', ret_len);
 }
 
 /* A text that may go into a log: one line, no control characters. */
