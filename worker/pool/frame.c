@@ -1,11 +1,15 @@
 #include "worker/pool/frame.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 struct prefix {
-	uint32_t type, head_len;
+	uint8_t type; /* first, and never FRAME_BELL */
+	uint8_t reserved;
+	uint16_t number;
+	uint32_t head_len;
 	uint64_t tail_len;
 };
 _Static_assert(sizeof(struct prefix) == FRAME_PREFIX_BYTES, "prefix without padding");
@@ -40,14 +44,21 @@ int frame_read_prefix(struct frame *f, const char *data, size_t tail_max, struct
 		return err_set(err, ERR_LIMIT, "frame of %u + %llu bytes", p.head_len,
 			       (unsigned long long)p.tail_len);
 	*f = (struct frame){.type = (enum frame_type)p.type,
+			    .number = p.number,
 			    .head_len = p.head_len,
 			    .tail_len = (size_t)p.tail_len};
 	return 0;
 }
 
+void frame_set_number(char *data, uint16_t number)
+{
+	memcpy(data + offsetof(struct prefix, number), &number, sizeof(number));
+}
+
 static int put_prefix(struct str *out, enum frame_type type, size_t head_len, size_t tail_len)
 {
-	struct prefix p = {.type = type, .head_len = (uint32_t)head_len, .tail_len = tail_len};
+	struct prefix p = {
+		.type = (uint8_t)type, .head_len = (uint32_t)head_len, .tail_len = tail_len};
 
 	if (head_len > FRAME_HEAD_MAX)
 		return -1;

@@ -5,6 +5,9 @@
  * wanted, without a copy. Both ends are the same program on the same machine, so numbers are in
  * host order; a reader checks everything all the same, because task code may have run wild.
  *
+ * What a slot says takes one of two ways, the ring in shared memory or the socket, and is numbered
+ * so that the master takes it in the order in which it was said.
+ *
  * Pure: no descriptor, no clock.
  */
 #ifndef WORKER_POOL_FRAME_H
@@ -22,6 +25,7 @@
 enum frame_type { FRAME_RUN = 1, FRAME_OUTCOME, FRAME_STATE };
 
 #define FRAME_PREFIX_BYTES 16
+#define FRAME_BELL	   '\0' /* where a frame could begin: look into the ring */
 #define FRAME_HEAD_MAX	   ((size_t)1 << 20)
 #define FRAME_PLACES	   16 /* jobs that one slot may have ahead */
 /* Arguments and custom headers of one message, the latter bounded by the broker. */
@@ -29,10 +33,13 @@ enum frame_type { FRAME_RUN = 1, FRAME_OUTCOME, FRAME_STATE };
 
 struct frame {
 	enum frame_type type;
+	uint16_t number; /* of what this slot said, modulo 2^16; 0 in a run */
 	size_t head_len, tail_len;
 	const char *head, *tail; /* set by the reader once the bytes are there */
 };
 
+/* Numbers the frame that begins at `data`. */
+void frame_set_number(char *data, uint16_t number);
 /* Reads FRAME_PREFIX_BYTES bytes. */
 int frame_read_prefix(struct frame *f, const char *data, size_t tail_max, struct err *err);
 

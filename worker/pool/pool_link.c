@@ -53,10 +53,60 @@ static void broken(struct pool_slot *slot, const struct err *err)
 /* Hands a whole frame to the slot. The tail's memory is ours; the slot may take it. */
 static int deliver(struct pool_link *link, const struct frame *f, char *tail, struct err *err)
 {
-	int ret = slot_frame(link->slot, f, &tail, err);
+	int ret;
 
+	link->next_number++;
+	ret = slot_frame(link->slot, f, &tail, err);
 	free(tail);
 	return ret;
+}
+
+/* Takes one frame out of the ring, which holds whole ones only. Returns 0 when there is none whose
+ * turn it is: the next one comes by the socket. */
+static int take_ringed(struct pool_link *link, struct err *err)
+{
+	struct ring *ring = &link->slot->share->ring;
+	char *copy = link->slot->pool->ring_copy;
+	struct frame f;
+	size_t head_end;
+
+	if (!ring_peek(ring, link->ring_at, copy, FRAME_PREFIX_BYTES))
+		return 0;
+	if (frame_read_prefix(&f, copy, RING_BYTES, err) != 0)
+		return -1;
+	if (f.number != link->next_number)
+		return 0;
+	head_end = FRAME_PREFIX_BYTES + f.head_len;
+	if (!ring_peek(ring, link->ring_at, copy, head_end + f.tail_len))
+		return err_set(err, ERR_PROTOCOL, "frame in shared memory is cut short");
+	link->ring_at += (uint32_t)(head_end + f.tail_len);
+	ring_release(ring, link->ring_at);
+	f.head = copy + FRAME_PREFIX_BYTES;
+	char *tail = mem_dup(copy + head_end, f.tail_len);
+
+	f.tail = tail;
+	return deliver(link, &f, tail, err) == 0 ? 1 : -1;
+}
+
+static int take_ring(struct pool_link *link, struct err *err)
+{
+	int got;
+
+	ring_visit(&link->slot->share->ring);
+	do
+		got = take_ringed(link, err);
+	while (got > 0);
+	return got;
+}
+
+/* A frame of the socket: what was said before it may still be in the ring. */
+static int deliver_in_turn(struct pool_link *link, const struct frame *f, char *tail,
+			   struct err *err)
+{
+	if (take_ring(link, err) == 0 && f->number == link->next_number)
+		return deliver(link, f, tail, err);
+	free(tail);
+	return err->code ? -1 : err_set(err, ERR_PROTOCOL, "frame %u out of order", f->number);
 }
 
 /* Takes the whole frames off the front. *ret_taken counts their bytes. With the head of a frame
@@ -67,7 +117,11 @@ static int parse(struct pool_link *link, const char *data, size_t len, size_t *r
 	size_t max = FRAME_TAIL_MAX(link->slot->pool->options.max_payload_bytes);
 	size_t taken = 0;
 
-	while (len - taken >= FRAME_PREFIX_BYTES) {
+	for (;;) {
+		while (taken < len && data[taken] == FRAME_BELL)
+			taken++;
+		if (len - taken < FRAME_PREFIX_BYTES)
+			break;
 		const char *at = data + taken;
 		size_t head_end, have;
 		struct frame f;
@@ -93,7 +147,7 @@ static int parse(struct pool_link *link, const char *data, size_t len, size_t *r
 			*ret_taken = taken - head_end - have;
 			return 0;
 		}
-		if (deliver(link, &f, tail, err) != 0)
+		if (deliver_in_turn(link, &f, tail, err) != 0)
 			return -1;
 	}
 	*ret_taken = taken;
@@ -142,7 +196,7 @@ static int take_tail(struct pool_link *link, size_t len, struct err *err)
 	if (link->tail_done < link->frame.tail_len)
 		return 0;
 	link->tail = NULL;
-	ret = deliver(link, &link->frame, tail, err);
+	ret = deliver_in_turn(link, &link->frame, tail, err);
 	str_shrink(&link->in, 0);
 	return ret;
 }
@@ -182,10 +236,29 @@ static bool link_read(struct pool_link *link, size_t budget)
 	return !link->is_eof;
 }
 
+void link_visit(struct pool_slot *slot)
+{
+	struct pool_link *link = slot->link;
+	struct err err = {0};
+	int ret;
+
+	if (!link || link->is_visiting || slot->unit->is_broken)
+		return;
+	link->is_visiting = true;
+	ret = take_ring(link, &err);
+	link->is_visiting = false;
+	if (ret == 0)
+		return;
+	link->is_eof = true;
+	broken(slot, &err);
+}
+
 void link_drain(struct pool_slot *slot)
 {
-	if (slot->link)
-		(void)link_read(slot->link, SIZE_MAX);
+	if (!slot->link)
+		return;
+	(void)link_read(slot->link, SIZE_MAX);
+	link_visit(slot);
 }
 
 /* Up to four pieces that are still to be written. */
@@ -289,6 +362,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		(void)link_read(link, TURN_BYTES);
 	if (slot->link != link)
 		return;
+	link_visit(slot);
 	if (link->is_eof)
 		ended(link);
 	else if (events & UV_WRITABLE)

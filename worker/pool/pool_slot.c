@@ -289,6 +289,11 @@ static void soft_limit(struct pool_slot *slot, struct pool_job *job)
 
 bool slot_doom(struct pool_slot *slot, enum pool_doom doom, int signal)
 {
+	const struct pool_job *job = slot_first(slot);
+
+	link_visit(slot);
+	if (slot_first(slot) != job)
+		return false;
 	slot_steal_queued(slot);
 	/* The second job runs: the first one is over, only its outcome was not read yet. */
 	if (slot->outstanding > 1)
@@ -349,8 +354,10 @@ static void kill_due(struct pool_slot *slot, const struct pool_job *job, int64_t
 
 void slot_tick(struct pool_slot *slot, int64_t now_us)
 {
-	struct pool_job *job = slot_first(slot);
+	struct pool_job *job;
 
+	link_visit(slot);
+	job = slot_first(slot);
 	if (slot->respawn_us && now_us >= slot->respawn_us) {
 		slot->respawn_us = 0;
 		unit_respawn(slot->unit);

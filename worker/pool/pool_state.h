@@ -30,6 +30,9 @@ struct pool_link {
 	struct frame frame;
 	char *tail; /* being read into; NULL = none */
 	size_t tail_done;
+	uint32_t ring_at;     /* bytes taken out of the ring */
+	uint16_t next_number; /* of the frame whose turn it is */
+	bool is_visiting;     /* inside link_visit: callbacks may want to look again */
 };
 
 struct pool_slot {
@@ -121,7 +124,7 @@ struct pool {
 	void (*on_stopped)(void *ctx);
 	void *stopped_ctx;
 	struct pool_stats stats;
-	char scratch[16 << 10];
+	char scratch[16 << 10], ring_copy[RING_BYTES];
 };
 
 /* pool.c */
@@ -150,6 +153,7 @@ struct pool_job *slot_first(const struct pool_slot *slot); /* NULL when idle */
 /* pool_link.c */
 void link_open(struct pool_slot *slot, int fd);
 void link_flush(struct pool_slot *slot);
+void link_visit(struct pool_slot *slot); /* takes what is in the ring, rung for or not */
 void link_drain(struct pool_slot *slot); /* reads what a dead process left behind */
 void link_close(struct pool_slot *slot);
 

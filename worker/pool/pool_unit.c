@@ -76,6 +76,7 @@ static void reset_share(struct share_slot *share)
 	atomic_store(&share->pid, 0);
 	atomic_store(&share->tid, 0);
 	atomic_store(&share->exit_code, 0);
+	ring_reset(&share->ring);
 }
 
 static int start_solo(struct pool_slot *slot, int fd, struct err *err)

@@ -7,6 +7,8 @@
  *   QUEUED  the frame is on its way        slot: -> STARTED; master: -> STOLEN (compare and swap)
  *   STARTED the body runs, or has run      master: -> EMPTY, on the outcome or after the death
  *   STOLEN  another slot's job now         slot: -> EMPTY, when it skips the frame
+ *
+ * Outcomes come back through the ring.
  */
 #ifndef WORKER_POOL_SHARE_H
 #define WORKER_POOL_SHARE_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 
 #include "worker/pool/frame.h"
+#include "worker/pool/ring.h"
 
 enum share_state { SHARE_EMPTY, SHARE_QUEUED, SHARE_STARTED, SHARE_STOLEN };
 
@@ -30,6 +33,7 @@ struct share_slot {
 	_Alignas(64) struct share_place places[FRAME_PLACES];
 	_Atomic int32_t pid, tid;   /* of the executing thread; 0 until it runs */
 	_Atomic uint32_t exit_code; /* with which the process ends when its socket is closed */
+	struct ring ring;
 };
 
 #endif

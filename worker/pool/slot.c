@@ -18,6 +18,7 @@
 #define KEEP_BYTES	((size_t)256 << 10) /* a buffer above this is given back */
 #define TRIM_BYTES	((size_t)1 << 20)   /* after a job above this the heap is trimmed */
 #define CUT_TEXT_BYTES	((size_t)64 << 10)
+#define QUIET_US	500 /* a shorter job's outcome may wait for the next one's */
 #define HEAD_TEXT_BYTES (FRAME_HEAD_MAX - 4096)
 
 struct slot {
@@ -25,9 +26,34 @@ struct slot {
 	struct str in; /* bytes from the master; those before `taken` are done with */
 	size_t taken;
 	uint64_t serial; /* of the running job */
+	uint16_t number; /* of the next frame to send */
+	unsigned quiet;	 /* frames in the ring since the bell was last rung */
 	int statm_fd;	 /* -1 = memory is not watched */
 	bool is_broken;
 };
+
+/* Tells the master to look into the ring. A full socket says so too. */
+static void slot_bell(struct slot *s)
+{
+	static const char bell = FRAME_BELL;
+
+	if (s->quiet == 0)
+		return;
+	s->quiet = 0;
+	if (ring_bell(&s->o->share->ring))
+		(void)send(s->o->fd, &bell, sizeof(bell), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Reads what is there; waits only after the master knows all that was done. */
+static ssize_t slot_read(struct slot *s, char *to, size_t room)
+{
+	ssize_t n = recv(s->o->fd, to, room, MSG_DONTWAIT);
+
+	if (n >= 0 || errno != EAGAIN)
+		return n;
+	slot_bell(s);
+	return read(s->o->fd, to, room);
+}
 
 /* Makes `need` bytes available behind `taken`. Waits in read(2): here a slot is idle. */
 static int slot_fill(struct slot *s, size_t need)
@@ -43,7 +69,7 @@ static int slot_fill(struct slot *s, size_t need)
 		to = str_reserve(&s->in, room);
 		if (!to)
 			return -1;
-		n = read(s->o->fd, to, room);
+		n = slot_read(s, to, room);
 		if (n > 0)
 			str_commit(&s->in, (size_t)n);
 		else if (n == 0 || errno != EINTR)
@@ -53,8 +79,8 @@ static int slot_fill(struct slot *s, size_t need)
 }
 
 /* Writes all of it, whatever signals say. A master that is gone ends the slot. */
-static void slot_send(struct slot *s, const char *head, size_t head_len, const char *tail,
-		      size_t tail_len)
+static void slot_write(struct slot *s, const char *head, size_t head_len, const char *tail,
+		       size_t tail_len)
 {
 	size_t done = 0;
 
@@ -78,6 +104,18 @@ static void slot_send(struct slot *s, const char *head, size_t head_len, const c
 	}
 }
 
+/* Small frames go through the ring, the others and those that find it full through the socket. */
+static void slot_send(struct slot *s, struct str *head, const char *tail, size_t tail_len)
+{
+	frame_set_number(head->data, s->number++);
+	if (!ring_put(&s->o->share->ring, head->data, head->len, tail, tail_len)) {
+		s->quiet = 0; /* the master looks into the ring before it takes this */
+		slot_write(s, head->data, head->len, tail, tail_len);
+	} else if (++s->quiet >= RING_QUIET_MAX) {
+		slot_bell(s);
+	}
+}
+
 static void send_state(void *ctx, const char *state, const char *meta, size_t len)
 {
 	struct slot *s = ctx;
@@ -88,7 +126,8 @@ static void send_state(void *ctx, const char *state, const char *meta, size_t le
 	    frame_put_state(&out, s->serial, state, len) != 0)
 		log_warning("state %.100s not sent: its meta has %zu bytes", state, len);
 	else
-		slot_send(s, out.data, out.len, meta, len);
+		slot_send(s, &out, meta, len);
+	slot_bell(s);
 }
 
 /* Resident memory of this process right now, in KiB. */
@@ -154,9 +193,11 @@ static void slot_answer(struct slot *s, const struct task_entry *task, struct ou
 	slot_bound(s, task, o);
 	str_init(&head, FRAME_HEAD_MAX + FRAME_PREFIX_BYTES);
 	if (frame_put_outcome(&head, s->serial, slot_rss_kib(s), o) == 0)
-		slot_send(s, head.data, head.len, o->result, o->result_len);
+		slot_send(s, &head, o->result, o->result_len);
 	else
 		s->is_broken = true;
+	if (o->runtime_s * 1e6 >= QUIET_US)
+		slot_bell(s);
 }
 
 /* False when the master took the job back meanwhile. */

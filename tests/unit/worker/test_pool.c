@@ -41,6 +41,45 @@ START_TEST(solo_runs_and_answers)
 }
 END_TEST
 
+/* Small outcomes and large ones take different ways to the master, and keep their order. */
+static void mixes_small_and_large(enum pool_kind kind)
+{
+	static const char *const sizes[] = {"[1]", "[20000]", "[3]", "[200000]", "[7000]"};
+	struct bench b;
+
+	begin(&b, kind, 1);
+	for (int i = 0; i < 50; i++) {
+		submit(&b, "t.echo", "[7]");
+		turn_until(&b, is_all_done, 5);
+	}
+	for (int i = 0; i < 300; i++) {
+		submit(&b, "t.big", sizes[i % 5]);
+		submit(&b, "t.progress", "[]");
+	}
+	turn_until(&b, is_all_done, 20);
+	for (unsigned i = 50; i < b.run_count; i += 2) {
+		size_t size = strtoul(sizes[(i - 50) / 2 % 5] + 1, NULL, 10);
+
+		ck_assert_int_eq(b.runs[i].kind, OUTCOME_SUCCESS);
+		ck_assert_uint_eq(strlen(b.runs[i].result), size + 2);
+		ck_assert_uint_eq(b.runs[i + 1].states, 2);
+		ck_assert_int_eq(b.runs[i + 1].order, (int)i + 1);
+	}
+	end(&b);
+}
+
+START_TEST(prefork_keeps_the_order_of_small_and_large) /* timeout 30 */
+{
+	mixes_small_and_large(POOL_PREFORK);
+}
+END_TEST
+
+START_TEST(threads_keep_the_order_of_small_and_large) /* timeout 30 */
+{
+	mixes_small_and_large(POOL_THREADS);
+}
+END_TEST
+
 /* Many short ones: all end once, and once learned, the pool takes several per slot. */
 static void takes_many_short_ones(enum pool_kind kind)
 {

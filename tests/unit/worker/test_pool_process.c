@@ -82,6 +82,30 @@ START_TEST(prefork_jobs_queued_at_a_dead_process_still_run)
 }
 END_TEST
 
+/* What ended before the death is known, though nobody was woken for it. */
+START_TEST(prefork_outcomes_outlive_the_process_that_wrote_them)
+{
+	struct bench b;
+
+	begin(&b, POOL_PREFORK, 1);
+	for (int i = 0; i < 100; i++) {
+		submit(&b, "t.echo", "[1]");
+		turn_until(&b, is_all_done, 4);
+	}
+	for (int i = 0; i < 5; i++)
+		submit(&b, "t.echo", "[2]");
+	submit(&b, "t.exit", "[1]");
+	turn_until(&b, is_all_done, 4);
+	for (unsigned i = 100; i < 105; i++) {
+		check_ok(&b.runs[i], "2");
+		ck_assert_int_eq(b.runs[i].pid, b.runs[100].pid);
+	}
+	ck_assert_int_eq(b.runs[105].kind, OUTCOME_LOST);
+	ck_assert_int_eq(b.runs[105].pid, b.runs[100].pid);
+	end(&b);
+}
+END_TEST
+
 START_TEST(threads_a_dying_process_loses_all_running_jobs)
 {
 	struct bench b;
