@@ -59,10 +59,12 @@ struct amqp_consumer {
 	uv_timer_t retry_timer; /* of queues that could not be declared */
 	bool is_setup_open;	/* channel 2 */
 	bool is_up, is_paused, is_closing;
-	unsigned qos;
+	unsigned qos;	    /* 0 = unlimited */
+	unsigned qos_least; /* ever asked for: what is above is for tasks that wait */
 	bool is_qos_dirty;
+	bool is_qos_shared; /* counted for the whole channel, see broker_amqp_qos.c */
 	struct amqp_ack_window acks;
-	uv_timer_t hold_timer; /* of acks that wait for the tags before them */
+	uv_timer_t hold_timer; /* of acks that wait for more of them */
 	bool is_hold_over;
 	/* the message that is arriving */
 	struct message message;
@@ -84,7 +86,6 @@ void amqp_consumer_pause(struct amqp_consumer *c);
 void amqp_consumer_close(struct amqp_consumer *c);
 void amqp_consumer_clear(struct amqp_consumer *c);
 /* For the other parts of the consumer: */
-void amqp_consumer_send_qos(struct amqp_consumer *c);
 void amqp_consumer_up(struct amqp_consumer *c);
 void amqp_consumer_lost(struct amqp_consumer *c, const struct err *why);
 
@@ -98,6 +99,12 @@ void setup_cancel_all(struct amqp_consumer *c);
 /* Consumes it no more; freed here or when the answer to its set-up is there. */
 void setup_forget(struct amqp_consumer *c, struct amqp_consumed *q);
 void setup_retry(uv_timer_t *timer);
+/* Replaces the consumer of a queue that is consumed; messages in hand stay in hand. */
+void setup_consume_anew(struct amqp_consumer *c, struct amqp_consumed *q);
+
+/* broker_amqp_qos.c: the prefetch count */
+void qos_send(struct amqp_consumer *c);
+void qos_queue_added(struct amqp_consumer *c); /* before a queue is consumed */
 
 /* broker_amqp_deliver.c: from frames to on_delivery */
 void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver);

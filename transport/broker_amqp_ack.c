@@ -41,6 +41,7 @@ void ack_window_add(struct amqp_ack_window *w, uint64_t tag)
 		w->entries = mem_realloc(w->entries, w->cap * sizeof(w->entries[0]));
 	}
 	w->entries[w->count++] = (struct amqp_ack_entry){.tag = tag, .state = STATE_OPEN};
+	w->open++;
 }
 
 static struct amqp_ack_entry *window_find(const struct amqp_ack_window *w, uint64_t tag)
@@ -65,6 +66,7 @@ bool ack_window_settle(struct amqp_ack_window *w, uint64_t tag, enum amqp_settle
 		return false;
 	/* Refusals go out first in every flush, so an ack may pass over them at once. */
 	entry->state = how == SETTLE_ACK ? STATE_ACKED : STATE_DONE;
+	w->open--;
 	w->settled += entry->state == STATE_DONE;
 	if (w->pending_count == w->pending_cap) {
 		w->pending_cap = w->pending_cap ? w->pending_cap * 2 : 64;

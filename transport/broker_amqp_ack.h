@@ -25,6 +25,7 @@ struct amqp_ack_window {
 	/* Rising tags from `head` to `count`; what is settled in between goes when it is half. */
 	struct amqp_ack_entry *entries;
 	size_t head, count, cap, settled;
+	size_t open; /* tags that are not settled */
 	/* Settled, but not sent yet. */
 	struct amqp_ack_pending *pending;
 	size_t pending_count, pending_cap;

@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "transport/broker_amqp.h"
 
-enum { QOS_MAX = 65535 };
-
-#define HOLD_MS	      2	 /* an ack waits at most so long for the tags before it */
-#define HOLD_FROM_QOS 32 /* with a prefetch below this none waits */
+/* Acks may wait a moment for more of them, but only with a prefetch that keeps the slots busy
+ * meanwhile. */
+#define HOLD_MS		    2
+#define HOLD_FROM_QOS	    32
+#define HOLD_MOST_UNLIMITED 256
+#define HOLD_MOST_SINGLE    16 /* of those that wait for a tag before them */
 
 static struct amqp_consumed *queue_find(const struct amqp_consumer *c, const char *name)
 {
@@ -49,38 +51,13 @@ void amqp_consumer_cancel(struct amqp_consumer *c, const char *name)
 		setup_forget(c, q);
 }
 
-/* RabbitMQ 3.3 to 3.x counts for the whole channel, which is the only way to change the count of
- * consumers that run; 4.0 and quorum queues know it per consumer only (contract: tasks.md 3.2). */
-static bool qos_is_global(const struct amqp_consumer *c)
-{
-	unsigned version = amqp_conn_rabbitmq_version(c->link.conn);
-	struct list_node *pos;
-
-	if (version < 303 || version >= 400)
-		return false;
-	list_foreach (pos, &c->queues) {
-		if (topology_is_quorum(list_entry(pos, struct amqp_consumed, node)->topology))
-			return false;
-	}
-	return true;
-}
-
-void amqp_consumer_send_qos(struct amqp_consumer *c)
-{
-	amqp_basic_qos_t qos = {
-		.prefetch_count = c->qos > QOS_MAX ? 0 : (uint16_t)c->qos,
-		.global = qos_is_global(c),
-	};
-
-	c->is_qos_dirty = false;
-	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_QOS_METHOD, &qos);
-}
-
 void amqp_consumer_qos(struct amqp_consumer *c, unsigned count)
 {
 	if (c->qos == count)
 		return;
 	c->qos = count;
+	if (count != 0 && (c->qos_least == 0 || count < c->qos_least))
+		c->qos_least = count;
 	if (!c->link.up_since_ms)
 		return; /* will be sent first thing on the next connection */
 	c->is_qos_dirty = true;
@@ -116,14 +93,14 @@ static void settle_send(void *ctx, uint64_t tag, enum amqp_settle how, bool mult
 		amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_REJECT_METHOD, &reject);
 }
 
-/* Acks beyond an open tag cost the broker a method each. With a large prefetch some may wait a
- * moment for the tags before them; with a small one the broker would have nothing to send
- * meanwhile. */
-static size_t acks_may_hold(const struct amqp_consumer *c)
+/* How many acks may wait; 0 = none. */
+static size_t hold_most(const struct amqp_consumer *c)
 {
-	if (c->is_closing || c->is_paused)
+	if (c->is_closing || c->is_paused || c->is_hold_over)
 		return 0;
-	return c->qos == 0 || c->qos >= HOLD_FROM_QOS ? HOLD_FROM_QOS / 2 : 0;
+	if (c->qos_least == 0)
+		return HOLD_MOST_UNLIMITED;
+	return c->qos_least >= HOLD_FROM_QOS ? c->qos_least / 2 : 0;
 }
 
 static void on_hold_end(uv_timer_t *timer)
@@ -135,12 +112,18 @@ static void on_hold_end(uv_timer_t *timer)
 		amqp_conn_wake(c->link.conn);
 }
 
+/* Every packet with an ack makes the broker look for something to deliver, so many acks in one cost
+ * it a good part less, and they bring many deliveries in one packet. While more than half of the
+ * window is still in hand nothing runs dry. */
 static void flush_acks(struct amqp_consumer *c)
 {
-	size_t may_hold = c->is_hold_over ? 0 : acks_may_hold(c);
+	size_t most = hold_most(c), held = c->acks.pending_count;
 
+	/* Acks beyond an open tag cost a method each, unless that tag is settled soon. */
+	if (held >= most || c->acks.open <= most)
+		held = ack_window_flush(&c->acks, most ? HOLD_MOST_SINGLE : 0, settle_send, c);
 	c->is_hold_over = false;
-	if (ack_window_flush(&c->acks, may_hold, settle_send, c) == 0)
+	if (held == 0)
 		uv_timer_stop(&c->hold_timer);
 	else if (!uv_is_active((uv_handle_t *)&c->hold_timer))
 		uv_timer_start(&c->hold_timer, on_hold_end, HOLD_MS, 0);
@@ -159,7 +142,7 @@ static void consumer_flush(void *ctx)
 	}
 	flush_acks(c);
 	if (c->is_qos_dirty)
-		amqp_consumer_send_qos(c);
+		qos_send(c);
 }
 
 static void consumer_opened(void *ctx)

@@ -19,7 +19,8 @@ static void open_channel(struct amqp_consumer *c, unsigned channel)
 void setup_begin(struct amqp_consumer *c)
 {
 	open_channel(c, AMQP_CHANNEL_WORK);
-	amqp_consumer_send_qos(c);
+	c->is_qos_shared = false;
+	qos_send(c);
 	open_channel(c, AMQP_CHANNEL_SETUP);
 }
 
@@ -94,22 +95,41 @@ void setup_continue(struct amqp_consumer *c)
 		amqp_consumer_up(c);
 }
 
-static void queue_declared(struct amqp_consumer *c)
+static void send_consume(struct amqp_consumer *c, struct amqp_consumed *q, bool is_nowait)
 {
-	struct amqp_consumed *q = c->current;
-	amqp_basic_consume_t consume = {.queue = amqp_text(q->topology->name)};
+	amqp_basic_consume_t consume = {.queue = amqp_text(q->topology->name), .nowait = is_nowait};
 
 	snprintf(q->tag, sizeof(q->tag), "smallage-%u", ++c->next_tag);
 	consume.consumer_tag = amqp_text(q->tag);
-	q->setup = SETUP_CONSUMING;
 	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_CONSUME_METHOD, &consume);
+}
+
+static void send_cancel(struct amqp_consumer *c, const char *tag)
+{
+	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_text(tag), .nowait = 1};
+
+	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_CANCEL_METHOD, &cancel);
+}
+
+void setup_consume_anew(struct amqp_consumer *c, struct amqp_consumed *q)
+{
+	char old[sizeof(q->tag)];
+
+	memcpy(old, q->tag, sizeof(old));
+	send_consume(c, q, true);
+	send_cancel(c, old);
+}
+
+static void queue_declared(struct amqp_consumer *c)
+{
+	qos_queue_added(c);
+	c->current->setup = SETUP_CONSUMING;
+	send_consume(c, c->current, false);
 }
 
 static void setup_send_cancel(struct amqp_consumer *c, struct amqp_consumed *q)
 {
-	amqp_basic_cancel_t cancel = {.consumer_tag = amqp_text(q->tag), .nowait = 1};
-
-	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_CANCEL_METHOD, &cancel);
+	send_cancel(c, q->tag);
 	q->setup = SETUP_WANTED;
 }
 

@@ -85,6 +85,11 @@ bool topology_is_quorum(const struct topology *q)
 	return type && strcmp(type, "quorum") == 0;
 }
 
+bool topology_has_single_consumer(const struct topology *q)
+{
+	return json_is_true(json_object_get(q->arguments, "x-single-active-consumer"));
+}
+
 static int exchange_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel)
 {
 	amqp_exchange_declare_t declare = {

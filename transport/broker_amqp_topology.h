@@ -17,6 +17,8 @@ struct topology {
 struct topology *topology_new(const struct queue_def *def, struct err *err);
 void topology_free(struct topology *q); /* NULL is allowed */
 bool topology_is_quorum(const struct topology *q);
+/* Only one of its consumers is served, the one that consumes it longest. */
+bool topology_has_single_consumer(const struct topology *q);
 /* Sends exchange.declare, queue.declare, queue.bind. *ret_last is the method that answers the last
  * of them. */
 int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel,

@@ -200,3 +200,22 @@ START_TEST(more_held_acks_than_allowed_go_out_alone)
 	ack_window_clear(&w);
 }
 END_TEST
+
+START_TEST(open_tags_are_counted)
+{
+	struct amqp_ack_window w;
+	struct sent s;
+
+	ack_window_init(&w);
+	add(&w, 1, 10);
+	ck_assert_uint_eq(w.open, 10);
+	ack_window_settle(&w, 4, SETTLE_ACK);
+	ack_window_settle(&w, 4, SETTLE_ACK);
+	ack_window_settle(&w, 1, SETTLE_REJECT);
+	ck_assert_uint_eq(w.open, 8);
+	flush(&w, &s);
+	ck_assert_uint_eq(w.open, 8);
+	ack_window_clear(&w);
+	ck_assert_uint_eq(w.open, 0);
+}
+END_TEST
