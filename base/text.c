@@ -168,22 +168,36 @@ int float_repr(struct str *out, double value)
 	return str_addf(out, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
 }
 
-/* Length of the sequence a first byte announces, and the least code point it may stand for. */
+/* Length of the sequence a first byte over 0x7f announces, and the least code point it may stand
+ * for. */
 static size_t utf8_sequence(unsigned char first, unsigned *ret_least)
 {
 	*ret_least = first < 0xe0 ? 0x80 : first < 0xf0 ? 0x800 : 0x10000;
-	if (first < 0x80)
-		return 1;
 	if (first < 0xc2 || first > 0xf4)
 		return 0;
 	return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+/* Where the ASCII at the front ends, or a little before: eight bytes at a time. */
+static const unsigned char *skip_ascii(const unsigned char *at, const unsigned char *end)
+{
+	uint64_t word;
+
+	for (; (size_t)(end - at) >= sizeof(word); at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		if (word & UINT64_C(0x8080808080808080))
+			break;
+	}
+	while (at < end && *at < 0x80)
+		at++;
+	return at;
 }
 
 bool utf8_is_valid(const char *data, size_t len)
 {
 	const unsigned char *at = (const unsigned char *)data, *end = at + len;
 
-	while (at < end) {
+	while ((at = skip_ascii(at, end)) < end) {
 		unsigned least, code;
 		size_t size = utf8_sequence(*at, &least);
 
@@ -195,8 +209,7 @@ bool utf8_is_valid(const char *data, size_t len)
 				return false;
 			code = code << 6 | (at[i] & 0x3fU);
 		}
-		if (size > 1 &&
-		    (code < least || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
+		if (code < least || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 			return false;
 		at += size;
 	}
