@@ -105,8 +105,6 @@ static int lex_unicode(struct pyjson_lexer *lx, const char *p)
 		if (digits[i] < 0)
 			return pyjson_lex_fail(lx, "Invalid \\uXXXX escape", p - 1);
 	}
-	if (digits[0] == 0 && digits[1] == 0 && digits[2] < 8)
-		lx->has_escaped_ascii = true;
 	return 0;
 }
 

@@ -17,8 +17,8 @@
 struct pyjson_lexer {
 	const char *start, *p, *end;
 	struct err *err;
-	unsigned depth;		/* containers open */
-	bool has_escaped_ascii; /* a string spells an ASCII letter as \u00XX: look at tags */
+	unsigned depth;	   /* containers open */
+	bool may_have_tag; /* a key says so, or may once its escapes are decoded */
 };
 
 /* Checks that the text is UTF-8, as Python decodes it before anything else. */

@@ -43,6 +43,8 @@ static int skip_object(struct pyjson_lexer *lx, struct pyjson_item *items, size_
 
 		if (pyjson_lex_key(lx, &key, &has_escape) == -1)
 			return -1;
+		if (has_escape || (key.len == 8 && memcmp(key.data, "__type__", 8) == 0))
+			lx->may_have_tag = true;
 		value = lx->p;
 		if (skip_value(lx) == -1)
 			return -1;
@@ -124,7 +126,7 @@ static int check_tags(const struct pyjson_lexer *lx, const char *data, size_t le
 {
 	json_t *value;
 
-	if (!lx->has_escaped_ascii && !memmem(data, len, "__type__", 8))
+	if (!lx->may_have_tag)
 		return 0;
 	value = pyjson_load(data, len, err);
 	if (!value)
