@@ -11,6 +11,7 @@
 
 #define REPR_CHARS  1024
 #define REPR_LEVELS 3
+#define TEXT_BYTES  512 /* of ids and names, as a guess */
 
 void outgoing_init(struct outgoing *out)
 {
@@ -129,18 +130,18 @@ static int fill_body(struct task_message *m, const struct signature *s,
 	return 0;
 }
 
-static char *repr_of(const char *given, struct span json, bool as_tuple)
+static const char *repr_of(struct arena *texts, const char *given, struct span json, bool as_tuple)
 {
-	struct str out = STR_INIT(8 * REPR_CHARS);
+	auto_str out = STR_INIT(8 * REPR_CHARS);
 	json_t *value;
 
 	if (given)
-		return mem_strdup(given);
+		return arena_strdup(texts, given);
 	value = pyjson_load(json.data, json.len, NULL);
 	if (value)
 		pyjson_repr(&out, value, REPR_CHARS, REPR_LEVELS, as_tuple);
 	json_decref(value);
-	return str_detach(&out);
+	return arena_dup(texts, out.data, out.len);
 }
 
 static void fill_ids(struct task_message *m, const struct signature *s,
@@ -148,18 +149,19 @@ static void fill_ids(struct task_message *m, const struct signature *s,
 {
 	char fresh[37];
 
+	arena_reserve(&m->texts, TEXT_BYTES);
 	if (!s->task_id)
 		uuid4(fresh);
-	m->id = mem_strdup(s->task_id ? s->task_id : fresh);
-	m->correlation_id = mem_strdup(m->id);
-	m->task = mem_strdup(s->task);
-	m->root_id = mem_strdup(call->root_id ? call->root_id : m->id);
-	m->parent_id = mem_strdup(call->parent_id);
-	m->group = mem_strdup(s->group_id ? s->group_id : call->group_id);
+	m->id = arena_strdup(&m->texts, s->task_id ? s->task_id : fresh);
+	m->correlation_id = m->id;
+	m->task = arena_strdup(&m->texts, s->task);
+	m->root_id = arena_strdup(&m->texts, call->root_id ? call->root_id : m->id);
+	m->parent_id = arena_strdup(&m->texts, call->parent_id);
+	m->group = arena_strdup(&m->texts, s->group_id ? s->group_id : call->group_id);
 	m->group_index = call->group_index >= 0 ? call->group_index : s->group_index;
-	m->shadow = mem_strdup(s->shadow);
-	m->origin = mem_strdup(s->origin ? s->origin : call->origin);
-	m->reply_to = mem_strdup(s->reply_to ? s->reply_to : "");
+	m->shadow = arena_strdup(&m->texts, s->shadow);
+	m->origin = arena_strdup(&m->texts, s->origin ? s->origin : call->origin);
+	m->reply_to = arena_strdup(&m->texts, s->reply_to ? s->reply_to : "");
 }
 
 static void fill_options(struct task_message *m, const struct signature *s, int64_t now_us)
@@ -174,12 +176,12 @@ static void fill_options(struct task_message *m, const struct signature *s, int6
 	m->priority = s->priority;
 }
 
-static char *text_of(const json_t *value)
+static const char *text_of(struct arena *texts, const json_t *value)
 {
-	struct str out = STR_INIT(STR_MAX_DEFAULT);
+	auto_str out = STR_INIT(STR_MAX_DEFAULT);
 
 	pyjson_dump(&out, value);
-	return str_detach(&out);
+	return arena_dup(texts, out.data, out.len);
 }
 
 /* Each name that stamped_headers lists is an option of its own. */
@@ -196,12 +198,12 @@ static void fill_headers(struct task_message *m, const struct signature *s)
 			json_object_set_nocheck(stamps, text, value);
 	}
 	if (s->stamped_headers)
-		m->stamped_headers = text_of(s->stamped_headers);
+		m->stamped_headers = text_of(&m->texts, s->stamped_headers);
 	if (json_object_size(stamps) > 0)
-		m->stamps = text_of(stamps);
+		m->stamps = text_of(&m->texts, stamps);
 	json_decref(stamps);
 	if (s->headers)
-		m->custom_headers = text_of(s->headers);
+		m->custom_headers = text_of(&m->texts, s->headers);
 }
 
 int signature_apply(struct outgoing *out, const struct signature *s,
@@ -215,8 +217,8 @@ int signature_apply(struct outgoing *out, const struct signature *s,
 	fill_ids(m, s, call);
 	fill_options(m, s, call->now_us);
 	fill_headers(m, s);
-	m->argsrepr = repr_of(s->argsrepr, m->args, true);
-	m->kwargsrepr = repr_of(s->kwargsrepr, m->kwargs, false);
+	m->argsrepr = repr_of(&m->texts, s->argsrepr, m->args, true);
+	m->kwargsrepr = repr_of(&m->texts, s->kwargsrepr, m->kwargs, false);
 	out->queue = mem_strdup(s->queue);
 	out->exchange = mem_strdup(s->exchange);
 	out->exchange_type = mem_strdup(s->exchange_type);

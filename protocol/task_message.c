@@ -56,24 +56,8 @@ void task_message_init(struct task_message *t)
 
 void task_message_clear(struct task_message *t)
 {
-	free(t->task);
-	free(t->id);
-	free(t->shadow);
-	free(t->root_id);
-	free(t->parent_id);
-	free(t->group);
-	free(t->origin);
-	free(t->lang);
-	free(t->argsrepr);
-	free(t->kwargsrepr);
-	free(t->stamped_headers);
-	free(t->stamps);
-	free(t->custom_headers);
+	arena_clear(&t->texts);
 	free(t->body);
-	free(t->correlation_id);
-	free(t->reply_to);
-	free(t->exchange);
-	free(t->routing_key);
 	task_message_init(t);
 }
 
@@ -182,42 +166,43 @@ static int body_to_utf8(const struct message *m, struct str *out, struct err *er
 /* kombu decompresses before it looks at anything else. */
 static enum intake check_compression(const struct message *m, struct err *err)
 {
-	json_t *compression = json_object_get(m->headers, "compression");
-	const char *name = json_string_value(compression);
+	const struct value *value = message_header(m, HEADER_COMPRESSION);
+	struct span name = {"?", 1};
 
-	if (!compression || json_is_null(compression) || json_is_false(compression) ||
-	    (name && !*name))
+	if (value->kind == VALUE_TEXT)
+		name = (struct span){value->text.data, strnlen(value->text.data, value->text.len)};
+	if (value->kind == VALUE_ABSENT || value->kind == VALUE_NULL ||
+	    (value->kind == VALUE_BOOL && !value->truth) || name.len == 0)
 		return INTAKE_OK;
 	return task_fail(INTAKE_DECODE_ERROR, err, ERR_UNSUPPORTED,
-			 "unsupported compression '%.120s': this worker reads uncompressed "
+			 "unsupported compression '%.*s': this worker reads uncompressed "
 			 "messages only, unset task_compression where they are sent",
-			 name ? name : "?");
+			 name.len < 120 ? (int)name.len : 120, name.data);
 }
 
-static enum intake fail_name(json_t *name, struct err *err)
+static enum intake fail_name(const struct value *name, struct err *err)
 {
-	if (json_is_string(name))
+	if (name->kind == VALUE_TEXT)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "task name is empty or holds a NUL");
 	return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID, "task name must be str, not %s",
-			 pyjson_type_name(name));
+			 task_type_name(name));
 }
 
-bool task_text_is_name(const json_t *value)
+bool task_text_is_name(const struct value *value)
 {
-	const char *text = json_string_value(value);
-
-	return text && *text && strlen(text) == json_string_length(value);
+	return value->kind == VALUE_TEXT && value->text.len > 0 &&
+	       !memchr(value->text.data, '\0', value->text.len);
 }
 
-static enum intake take_name(struct task_message *t, json_t *name, json_t *id, struct err *err)
+static enum intake take_name(struct task_message *t, const struct task_fields *fields,
+			     struct err *err)
 {
-	if (!task_text_is_name(name))
-		return fail_name(name, err);
-	free(t->task);
-	t->task = mem_strdup(json_string_value(name));
-	free(t->id);
-	t->id = mem_strdup(json_string_value(id));
+	struct value name = task_field(fields, HEADER_TASK), id = task_field(fields, HEADER_ID);
+
+	if (!task_text_is_name(&name))
+		return fail_name(&name, err);
+	task_texts_read(t, fields, name.text, id.kind == VALUE_TEXT ? id.text : (struct span){0});
 	return INTAKE_OK;
 }
 
@@ -226,8 +211,9 @@ static enum intake head_v1(struct task_message *t, const struct message *m,
 			   const struct task_message_options *options, struct err *err)
 {
 	enum content content = content_of(m, options);
+	struct task_fields fields = {.message = m};
 	enum intake intake;
-	json_t *body, *name;
+	json_t *body;
 	struct err cause = {0};
 	auto_str utf8 = {.max = STR_MAX_DEFAULT};
 
@@ -245,44 +231,37 @@ static enum intake head_v1(struct task_message *t, const struct message *m,
 			: pyjson_load(m->body, m->body_len, &cause);
 	if (!body)
 		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
-	name = json_object_get(body, "task");
-	if (!name || pyjson_tag(body, NULL) != PYJSON_PLAIN)
+	fields.body = body;
+	if (!json_object_get(body, "task") || pyjson_tag(body, NULL) != PYJSON_PLAIN)
 		intake = task_fail(INTAKE_UNKNOWN_MESSAGE, err, ERR_INVALID,
 				   "no task header, and the body names no task");
 	else
-		intake = take_name(t, name, json_object_get(body, "id"), err);
+		intake = take_name(t, &fields, err);
 	json_decref(body);
 	return intake;
+}
+
+static bool has_task_header(const struct message *m)
+{
+	return message_header(m, HEADER_TASK)->kind != VALUE_ABSENT;
 }
 
 enum intake task_message_head(struct task_message *t, const struct message *m,
 			      const struct task_message_options *options, struct err *err)
 {
+	struct task_fields fields = {.message = m, .has_table = true};
 	enum intake intake = check_compression(m, err);
-	json_t *name = json_object_get(m->headers, "task");
 
 	if (intake != INTAKE_OK)
 		return intake;
-	if (!name)
+	if (!has_task_header(m))
 		return head_v1(t, m, options, err);
 	t->protocol = 2;
-	return take_name(t, name, json_object_get(m->headers, "id"), err);
+	return take_name(t, &fields, err);
 }
 
-static void take_text(char **to, const char *text)
+static void take_body(struct task_message *t, struct message *m)
 {
-	free(*to);
-	*to = mem_strdup(text);
-}
-
-static void take_properties(struct task_message *t, struct message *m)
-{
-	take_text(&t->correlation_id, m->correlation_id);
-	take_text(&t->reply_to, m->reply_to);
-	take_text(&t->exchange, m->exchange);
-	take_text(&t->routing_key, m->routing_key);
-	t->priority = m->priority;
-	t->is_redelivered = m->is_redelivered;
 	free(t->body);
 	t->body = m->body ? m->body : mem_dup("", 0);
 	t->body_len = m->body ? m->body_len : 0;
@@ -293,12 +272,12 @@ static void take_properties(struct task_message *t, struct message *m)
 static enum intake check_content(const struct message *m,
 				 const struct task_message_options *options, struct err *err)
 {
-	bool is_v2 = json_object_get(m->headers, "task") != NULL;
 	const char *type = m->content_type && *m->content_type ? m->content_type : "none";
 
 	switch (content_of(m, options)) {
 	case CONTENT_REFUSED:
-		return fail_refused(is_v2 ? INTAKE_REFUSED_CONTENT : INTAKE_DECODE_ERROR, m, err);
+		return fail_refused(
+			has_task_header(m) ? INTAKE_REFUSED_CONTENT : INTAKE_DECODE_ERROR, m, err);
 	case CONTENT_UNREADABLE:
 		return fail_unreadable(m, err);
 	case CONTENT_RAW:
@@ -312,10 +291,10 @@ static enum intake check_content(const struct message *m,
 	return INTAKE_OK;
 }
 
-static enum intake decode_v2(struct task_message *t, const json_t *headers,
+static enum intake decode_v2(struct task_message *t, const struct message *m,
 			     const struct task_message_options *options, struct err *err)
 {
-	struct task_fields fields = {.headers = headers, .custom = headers};
+	struct task_fields fields = {.message = m, .has_table = true};
 	struct err body_err = {0}, head_err = {0};
 	enum intake body = task_body_read_v2(t, &body_err), head;
 
@@ -332,13 +311,12 @@ static enum intake decode_v2(struct task_message *t, const json_t *headers,
 
 /* Protocol 1 and hybrids. In a hybrid the unknown headers come from the table alone: its body has
  * the known fields only. */
-static enum intake decode_v1(struct task_message *t, const json_t *headers, bool is_hybrid,
+static enum intake decode_v1(struct task_message *t, const struct message *m, bool is_hybrid,
 			     const struct task_message_options *options, struct err *err)
 {
 	struct err cause = {0};
 	json_t *body = pyjson_load(t->body, t->body_len, &cause);
-	struct task_fields fields = {
-		.headers = is_hybrid ? headers : NULL, .body = body, .custom = headers};
+	struct task_fields fields = {.message = m, .has_table = is_hybrid, .body = body};
 	enum intake intake;
 
 	if (!body)
@@ -355,13 +333,15 @@ enum intake task_message_decode(struct task_message *t, struct message *m,
 				const struct task_message_options *options, struct err *err)
 {
 	enum intake intake = check_content(m, options, err);
-	bool has_header = json_object_get(m->headers, "task") != NULL, is_mapping = false;
+	bool is_mapping = false;
 	struct err cause = {0};
 	auto_str utf8 = {.max = STR_MAX_DEFAULT};
 	int converted;
 
 	converted = intake == INTAKE_OK ? body_to_utf8(m, &utf8, err) : 0;
-	take_properties(t, m);
+	t->priority = m->priority;
+	t->is_redelivered = m->is_redelivered;
+	take_body(t, m);
 	if (intake != INTAKE_OK)
 		return intake;
 	if (converted == -1)
@@ -371,11 +351,11 @@ enum intake task_message_decode(struct task_message *t, struct message *m,
 		free(t->body);
 		t->body = str_detach(&utf8);
 	}
-	if (!has_header)
-		return decode_v1(t, m->headers, false, options, err);
+	if (!has_task_header(m))
+		return decode_v1(t, m, false, options, err);
 	if (task_body_has_key(t->body, t->body_len, "args", &is_mapping, &cause) == -1)
 		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
 	if (is_mapping)
-		return decode_v1(t, m->headers, true, options, err);
-	return decode_v2(t, m->headers, options, err);
+		return decode_v1(t, m, true, options, err);
+	return decode_v2(t, m, options, err);
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "protocol/message.h"
@@ -36,19 +37,21 @@ enum tristate { TRI_NULL = -1, TRI_FALSE = 0, TRI_TRUE = 1 };
 
 #define TIME_UNSET INT64_MIN
 
-/* Strings are NUL-terminated, owned by the struct, NULL when absent or null, unless said. */
+/* Strings are NUL-terminated, NULL when absent or null, unless said. They live in `texts` or are
+ * static, and may share bytes: nobody frees one. Who builds a message puts them there with
+ * arena_dup(&t->texts, ...) or lends what lives longer. */
 struct task_message {
-	int protocol; /* 2, 1; a hybrid counts as 1 */
-	char *task;   /* name; never NULL after head */
-	char *id;     /* never NULL after decode */
-	char *shadow;
-	char *root_id;
-	char *parent_id;
-	char *group;
-	char *origin;
-	char *lang;
-	char *argsrepr; /* v1: NULL */
-	char *kwargsrepr;
+	int protocol;	  /* 2, 1; a hybrid counts as 1 */
+	const char *task; /* name; never NULL after head */
+	const char *id;	  /* never NULL after decode */
+	const char *shadow;
+	const char *root_id;
+	const char *parent_id;
+	const char *group;
+	const char *origin;
+	const char *lang;
+	const char *argsrepr; /* v1: NULL */
+	const char *kwargsrepr;
 	int64_t eta_us;	     /* Unix microseconds, TIME_UNSET when there is none */
 	int64_t expires_us;  /* likewise */
 	int64_t group_index; /* -1 = null */
@@ -57,10 +60,10 @@ struct task_message {
 	double time_limit_s;	  /* hard; 0 = unset */
 	double soft_time_limit_s; /* 0 = unset */
 	enum tristate ignore_result;
-	char *stamped_headers; /* JSON text of an array, or NULL */
-	char *stamps;	       /* JSON text of an object, or NULL when empty */
-	char *custom_headers;  /* JSON text of an object of all other headers (x-death family left
-				  out), or NULL when there are none */
+	const char *stamped_headers; /* JSON text of an array, or NULL */
+	const char *stamps;	     /* JSON text of an object, or NULL when empty */
+	const char *custom_headers;  /* JSON text of an object of all other headers (x-death family
+					left out), or NULL when there are none */
 	/* The body, taken over from the message. */
 	char *body;
 	size_t body_len;
@@ -69,11 +72,12 @@ struct task_message {
 	struct span callbacks, errbacks, chain,
 		chord; /* JSON text, .data NULL when null or absent */
 	/* From the message's properties. */
-	char *correlation_id; /* NULL when absent */
-	char *reply_to;
-	char *exchange, *routing_key;
+	const char *correlation_id; /* NULL when absent */
+	const char *reply_to;
+	const char *exchange, *routing_key;
 	int priority; /* -1 when absent */
 	bool is_redelivered;
+	struct arena texts;
 };
 
 struct task_message_options {

@@ -19,179 +19,223 @@
 
 /* Headers that become members as they are. */
 static const struct {
-	const char *name;
+	enum header_name name;
 	size_t offset;
 } text_fields[] = {
-	{"shadow", offsetof(struct task_message, shadow)},
-	{"root_id", offsetof(struct task_message, root_id)},
-	{"parent_id", offsetof(struct task_message, parent_id)},
-	{"group", offsetof(struct task_message, group)},
-	{"origin", offsetof(struct task_message, origin)},
-	{"lang", offsetof(struct task_message, lang)},
-	{"argsrepr", offsetof(struct task_message, argsrepr)},
-	{"kwargsrepr", offsetof(struct task_message, kwargsrepr)},
+	{HEADER_SHADOW, offsetof(struct task_message, shadow)},
+	{HEADER_ROOT_ID, offsetof(struct task_message, root_id)},
+	{HEADER_PARENT_ID, offsetof(struct task_message, parent_id)},
+	{HEADER_GROUP, offsetof(struct task_message, group)},
+	{HEADER_ORIGIN, offsetof(struct task_message, origin)},
+	{HEADER_LANG, offsetof(struct task_message, lang)},
+	{HEADER_ARGSREPR, offsetof(struct task_message, argsrepr)},
+	{HEADER_KWARGSREPR, offsetof(struct task_message, kwargsrepr)},
 };
 
-/* Not custom headers: the names Celery's Context knows (in order of strcmp), and what RabbitMQ adds
- * to a message that was dead-lettered. */
-static const char *const known_headers[] = {
-	"args",
-	"argsrepr",
-	"as_execution_options",
-	"callbacks",
-	"called_directly",
-	"chain",
-	"children",
-	"chord",
-	"clear",
-	"compression",
-	"correlation_id",
-	"delivery_info",
-	"errbacks",
-	"eta",
-	"expires",
-	"get",
-	"group",
-	"group_index",
-	"headers",
-	"hostname",
-	"id",
-	"ignore_result",
-	"is_eager",
-	"kwargs",
-	"kwargsrepr",
-	"lang",
-	"logfile",
-	"loglevel",
-	"origin",
-	"parent_id",
-	"properties",
-	"replaced_task_nesting",
-	"reply_to",
-	"retries",
-	"root_id",
-	"shadow",
-	"soft_time_limit",
-	"stamped_headers",
-	"stamps",
-	"task",
-	"taskset",
-	"time_limit",
-	"timelimit",
-	"update",
-	"utc",
-	"x-death",
-	"x-first-death-exchange",
-	"x-first-death-queue",
-	"x-first-death-reason",
-	"x-last-death-exchange",
-	"x-last-death-queue",
-	"x-last-death-reason",
-};
+#define TEXT_FIELDS (sizeof(text_fields) / sizeof(*text_fields))
 
 /* What hybrid_to_proto2() takes over from the body. */
-static const char *const hybrid_fields[] = {
-	"lang",	   "task",    "id",	   "root_id",  "parent_id",  "group",  "shadow", "eta",
-	"expires", "retries", "timelimit", "argsrepr", "kwargsrepr", "origin", NULL};
+static const bool hybrid_fields[HEADER_NAME_COUNT] = {
+	[HEADER_LANG] = true,	    [HEADER_TASK] = true,      [HEADER_ID] = true,
+	[HEADER_ROOT_ID] = true,    [HEADER_PARENT_ID] = true, [HEADER_GROUP] = true,
+	[HEADER_SHADOW] = true,	    [HEADER_ETA] = true,       [HEADER_EXPIRES] = true,
+	[HEADER_RETRIES] = true,    [HEADER_TIMELIMIT] = true, [HEADER_ARGSREPR] = true,
+	[HEADER_KWARGSREPR] = true, [HEADER_ORIGIN] = true,
+};
 
-static bool is_one_of(const char *name, const char *const *names)
+static struct value body_field(const struct task_fields *f, enum header_name name)
 {
-	for (; *names; names++)
-		if (strcmp(*names, name) == 0)
-			return true;
-	return false;
-}
+	const json_t *taskset = NULL;
 
-json_t *task_field(const struct task_fields *f, const char *name)
-{
-	json_t *value = json_object_get(f->headers, name);
-
-	if (value || !f->body)
-		return value;
-	if (f->headers)
-		return is_one_of(name, hybrid_fields) ? json_object_get(f->body, name) : NULL;
-	if (strcmp(name, "group") == 0 && (value = json_object_get(f->body, "taskset")))
-		return value;
+	if (f->has_table && !hybrid_fields[name])
+		return (struct value){0};
+	if (!f->has_table && name == HEADER_GROUP)
+		taskset = json_object_get(f->body, "taskset");
 	/* proto1_to_proto2() puts its own text there. */
-	if (strcmp(name, "argsrepr") == 0 || strcmp(name, "kwargsrepr") == 0)
-		return NULL;
-	return json_object_get(f->body, name);
+	if (!f->has_table && (name == HEADER_ARGSREPR || name == HEADER_KWARGSREPR))
+		return (struct value){0};
+	return value_of_json(taskset ? taskset : json_object_get(f->body, header_name_text(name)));
 }
 
-/* Python's bool(value). */
-static bool is_truthy(const json_t *value)
+struct value task_field(const struct task_fields *f, enum header_name name)
 {
-	const char *token;
+	struct value value = {0};
 
-	if (!value || json_is_null(value) || json_is_false(value))
-		return false;
-	if (json_is_number(value))
-		return json_number_value(value) != 0.0;
-	if (json_is_string(value))
-		return json_string_length(value) > 0;
-	if (json_is_array(value))
-		return json_array_size(value) > 0;
-	if (pyjson_tag(value, &token) == PYJSON_BYTES || pyjson_tag(value, &token) == PYJSON_BASE64)
-		return *token != '\0';
-	return !json_is_object(value) || json_object_size(value) > 0;
+	if (f->has_table)
+		value = *message_header(f->message, name);
+	return value.kind == VALUE_ABSENT && f->body ? body_field(f, name) : value;
 }
 
 bool task_fields_is_utc(const struct task_fields *f)
 {
-	json_t *utc = json_object_get(f->body, "utc");
+	struct value utc = value_of_json(json_object_get(f->body, "utc"));
 
-	return !utc || is_truthy(utc);
+	return utc.kind == VALUE_ABSENT || value_is_truthy(&utc);
 }
 
-/* Python passes on whatever stands there; here it is text, or becomes it. */
-static char *read_text(const json_t *value)
+const char *task_type_name(const struct value *value)
+{
+	json_t *json = value_to_json(value);
+	const char *name = pyjson_type_name(json);
+
+	json_decref(json);
+	return name;
+}
+
+/* Texts */
+
+/* Up to its first NUL: a text that is shown or compared, never run. */
+static struct span c_text(struct span text)
+{
+	return (struct span){text.data, text.len ? strnlen(text.data, text.len) : 0};
+}
+
+/* Texts that are to be copied into one block. */
+struct texts {
+	struct {
+		struct span from;
+		const char **to;
+		bool is_id;
+	} row[2 + TEXT_FIELDS + 4];
+	size_t count, bytes;
+	struct span id; /* the root's id and the correlation id are mostly the task's own */
+	bool has_id;	/* in a row */
+};
+
+static void texts_add(struct texts *x, const char **to, struct span from)
+{
+	bool is_id = from.len > 0 && from.len == x->id.len &&
+		     memcmp(from.data, x->id.data, from.len) == 0;
+
+	*to = from.data ? "" : NULL;
+	if (from.len == 0)
+		return;
+	if (!is_id || !x->has_id)
+		x->bytes += from.len + 1;
+	x->has_id = x->has_id || is_id;
+	x->row[x->count].from = from;
+	x->row[x->count].to = to;
+	x->row[x->count++].is_id = is_id;
+}
+
+static void texts_add_c(struct texts *x, const char **to, const char *from)
+{
+	texts_add(x, to, (struct span){from, from ? strlen(from) : 0});
+}
+
+static void texts_copy(const struct texts *x, struct arena *arena)
+{
+	const char *id = NULL;
+
+	arena_reserve(arena, x->bytes);
+	for (size_t i = 0; i < x->count; i++) {
+		struct span from = x->row[i].from;
+		bool is_shared = x->row[i].is_id && id;
+
+		*x->row[i].to = is_shared ? id : arena_dup(arena, from.data, from.len);
+		if (x->row[i].is_id)
+			id = *x->row[i].to;
+	}
+}
+
+/* Python passes on whatever stands there; here it becomes text. */
+static const char *read_odd_text(struct arena *arena, const struct value *value)
 {
 	auto_str text = {.max = STR_MAX_DEFAULT};
+	json_t *json = value_to_json(value);
 
-	if (!value || json_is_null(value))
+	pyjson_repr(&text, json, TEXT_MAX, 3, false);
+	json_decref(json);
+	return arena_dup(arena, text.data, text.len);
+}
+
+static const char **text_member(struct task_message *t, size_t i)
+{
+	return (const char **)(void *)((char *)t + text_fields[i].offset);
+}
+
+void task_texts_read(struct task_message *t, const struct task_fields *f, struct span task,
+		     struct span id)
+{
+	const struct message *m = f->message;
+	struct value odd[TEXT_FIELDS] = {0};
+	struct arena old = t->texts;
+	struct texts x;
+
+	x.count = x.bytes = 0;
+	x.has_id = false;
+	x.id = c_text(id);
+	t->texts = (struct arena){0};
+	texts_add(&x, &t->id, x.id);
+	texts_add(&x, &t->task, task);
+	for (size_t i = 0; i < TEXT_FIELDS; i++) {
+		struct value value = task_field(f, text_fields[i].name);
+		struct span none = {0};
+
+		if (value.kind != VALUE_TEXT && value.kind != VALUE_NULL)
+			odd[i] = value;
+		texts_add(&x, text_member(t, i),
+			  value.kind == VALUE_TEXT ? c_text(value.text) : none);
+	}
+	texts_add_c(&x, &t->correlation_id, m->correlation_id);
+	texts_add_c(&x, &t->reply_to, m->reply_to);
+	texts_add_c(&x, &t->exchange, m->exchange);
+	texts_add_c(&x, &t->routing_key, m->routing_key);
+	texts_copy(&x, &t->texts);
+	for (size_t i = 0; i < TEXT_FIELDS; i++)
+		if (odd[i].kind != VALUE_ABSENT)
+			*text_member(t, i) = read_odd_text(&t->texts, &odd[i]);
+	/* `shadow or name` */
+	if (t->shadow && !*t->shadow)
+		t->shadow = NULL;
+	arena_clear(&old);
+}
+
+/* Numbers and times */
+
+/* A text as strtod() wants it, or NULL. To be freed. */
+static char *number_text(const struct value *value)
+{
+	const char *text;
+	enum pyjson_tag tag;
+
+	if (value->kind == VALUE_TEXT)
+		return mem_dup(value->text.data, c_text(value->text).len);
+	if (value->kind != VALUE_JSON)
 		return NULL;
-	if (json_is_string(value))
-		return mem_strdup(json_string_value(value));
-	pyjson_repr(&text, value, TEXT_MAX, 3, false);
-	return str_detach(&text);
+	tag = pyjson_tag(value->json, &text);
+	return tag == PYJSON_NUMBER || tag == PYJSON_DECIMAL ? mem_strdup(text) : NULL;
 }
 
 /* Any kind of number, a truth value, or a number in text; false when it is none of them. */
-static bool read_number(const json_t *value, double *ret)
+static bool read_number(const struct value *value, double *ret)
 {
-	const char *text = json_string_value(value);
+	auto_free char *text = NULL;
 	char *end;
 
-	if (json_is_number(value)) {
-		*ret = json_number_value(value);
-		return true;
-	}
-	if (json_is_boolean(value)) {
-		*ret = json_is_true(value) ? 1 : 0;
-		return true;
-	}
-	if (json_is_object(value)) {
-		enum pyjson_tag tag = pyjson_tag(value, &text);
-
-		if (tag != PYJSON_NUMBER && tag != PYJSON_DECIMAL)
+	if (value->kind == VALUE_INT)
+		*ret = (double)value->integer;
+	else if (value->kind == VALUE_REAL)
+		*ret = value->real;
+	else if (value->kind == VALUE_BOOL)
+		*ret = value->truth ? 1 : 0;
+	else {
+		text = number_text(value);
+		if (!text || !*text)
 			return false;
+		*ret = strtod(text, &end);
+		return *end == '\0';
 	}
-	if (!text || !*text)
-		return false;
-	*ret = strtod(text, &end);
-	return *end == '\0';
+	return true;
 }
 
-static int64_t read_int(const json_t *value, int64_t least, int64_t most, int64_t otherwise)
+static int64_t read_int(struct value value, int64_t least, int64_t most, int64_t otherwise)
 {
 	double number;
 
-	if (json_is_integer(value)) {
-		int64_t n = json_integer_value(value);
-
-		return n < least ? least : n > most ? most : n;
-	}
-	if (!value || !read_number(value, &number) || isnan(number))
+	if (value.kind == VALUE_INT)
+		return value.integer < least ? least : value.integer > most ? most : value.integer;
+	if (!read_number(&value, &number) || isnan(number))
 		return otherwise;
 	if (number <= (double)least)
 		return least;
@@ -199,82 +243,87 @@ static int64_t read_int(const json_t *value, int64_t least, int64_t most, int64_
 }
 
 /* Falsy is unset, and so is what no timer can be set to. */
-static double read_limit(const json_t *value)
+static double read_limit(struct value value)
 {
 	double number;
 
-	return read_number(value, &number) && isfinite(number) && number > 0 ? number : 0;
+	return read_number(&value, &number) && isfinite(number) && number > 0 ? number : 0;
 }
 
-static enum intake read_timelimit(struct task_message *t, const json_t *value, struct err *err)
+static enum intake read_timelimit(struct task_message *t, struct value value, struct err *err)
 {
-	if (!is_truthy(value))
+	if (!value_is_truthy(&value))
 		return INTAKE_OK;
-	if (!json_is_array(value))
+	if (!value_is_list(&value))
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
-				 "timelimit must be [hard, soft], not %s", pyjson_type_name(value));
-	if (json_array_size(value) != 2)
+				 "timelimit must be [hard, soft], not %s", task_type_name(&value));
+	if (value_list_size(&value) != 2)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "timelimit must be [hard, soft], not %zu values",
-				 json_array_size(value));
-	t->time_limit_s = read_limit(json_array_get(value, 0));
-	t->soft_time_limit_s = read_limit(json_array_get(value, 1));
+				 value_list_size(&value));
+	t->time_limit_s = read_limit(value_list_at(&value, 0));
+	t->soft_time_limit_s = read_limit(value_list_at(&value, 1));
 	return INTAKE_OK;
 }
 
-static enum intake fail_time(const char *label, const json_t *value, const char *why,
+static enum intake fail_time(const char *label, const struct value *value, const char *why,
 			     struct err *err)
 {
 	auto_str shown = {.max = STR_MAX_DEFAULT};
+	json_t *json;
 
-	if (json_is_string(value))
-		pyjson_repr_str(&shown, json_string_value(value), json_string_length(value),
-				VALUE_SHOWN);
-	else
-		pyjson_repr(&shown, value, VALUE_SHOWN, 3, false);
+	if (value->kind == VALUE_TEXT) {
+		pyjson_repr_str(&shown, value->text.data, value->text.len, VALUE_SHOWN);
+	} else {
+		json = value_to_json(value);
+		pyjson_repr(&shown, json, VALUE_SHOWN, 3, false);
+		json_decref(json);
+	}
 	return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID, "invalid %s value %s: %s", label,
 			 shown.data, why);
 }
 
-/* A text, or a datetime of a protocol 1 body. */
-static const char *time_text(const json_t *value)
+/* A text, or a datetime of a protocol 1 body; no data when it is neither. */
+static struct span time_text(const struct value *value)
 {
-	const char *text = json_string_value(value);
+	const char *text = NULL;
 
-	if (json_is_object(value) && pyjson_tag(value, &text) != PYJSON_DATETIME)
-		return NULL;
-	return text;
+	if (value->kind == VALUE_TEXT)
+		return value->text;
+	if (value->kind == VALUE_JSON && pyjson_tag(value->json, &text) == PYJSON_DATETIME)
+		return (struct span){text, strlen(text)};
+	return (struct span){0};
 }
 
-static enum intake read_time(const json_t *value, const char *label, int64_t naive_offset_us,
+static enum intake read_time(const struct value *value, const char *label, int64_t naive_offset_us,
 			     int64_t *ret_us, struct err *err)
 {
-	const char *text = time_text(value);
+	struct span text = time_text(value);
 	struct err cause = {0};
 	bool is_naive = false;
 	int64_t us;
 
-	if (!value || json_is_null(value))
+	if (value->kind == VALUE_ABSENT || value->kind == VALUE_NULL)
 		return INTAKE_OK;
-	if (!text) {
+	if (!text.data) {
 		char why[64];
 
 		snprintf(why, sizeof(why), "object of type '%s' has no len()",
-			 pyjson_type_name(value));
+			 task_type_name(value));
 		return fail_time(label, value, why, err);
 	}
-	if (!*text)
+	if (c_text(text).len == 0)
 		return fail_time(label, value, "empty text", err);
-	if (strlen(text) != json_string_length(value) && json_is_string(value))
+	if (c_text(text).len != text.len)
 		return fail_time(label, value, "not an ISO 8601 time", err);
-	if (iso8601_parse(text, strlen(text), &us, &is_naive, &cause) == 0) {
+	if (iso8601_parse(text.data, text.len, &us, &is_naive, &cause) == 0) {
 		*ret_us = is_naive ? us - naive_offset_us : us;
 		return INTAKE_OK;
 	}
 	if (cause.code != ERR_LIMIT)
 		return fail_time(label, value, "not an ISO 8601 time", err);
 	/* A time at the edge of the calendar that its offset pushes over it. */
-	*ret_us = strncmp(text, "9999", 4) == 0 ? YEAR_9999_US : YEAR_1_US;
+	*ret_us = text.len >= 4 && memcmp(text.data, "9999", 4) == 0 ? YEAR_9999_US : YEAR_1_US;
 	return INTAKE_ETA_OVERFLOW;
 }
 
@@ -284,125 +333,112 @@ static enum intake read_times(struct task_message *t, const struct task_fields *
 {
 	bool is_local = options && options->naive_is_local && !task_fields_is_utc(f);
 	int64_t offset_us = is_local ? (int64_t)options->local_offset_s * 1000000 : 0;
-	const json_t *eta_value = task_field(f, "eta");
-	enum intake eta = read_time(eta_value, "ETA", offset_us, &t->eta_us, err), expires;
+	struct value eta_value = task_field(f, HEADER_ETA);
+	struct value expires_value = task_field(f, HEADER_EXPIRES);
+	enum intake eta = read_time(&eta_value, "ETA", offset_us, &t->eta_us, err), expires;
+	struct span text;
 
 	if (eta != INTAKE_OK && eta != INTAKE_ETA_OVERFLOW)
 		return eta;
-	expires = read_time(task_field(f, "expires"), "expires", offset_us, &t->expires_us, err);
+	expires = read_time(&expires_value, "expires", offset_us, &t->expires_us, err);
 	if (expires != INTAKE_OK && expires != INTAKE_ETA_OVERFLOW)
 		return expires;
 	if (eta == INTAKE_OK)
 		return INTAKE_OK;
+	text = time_text(&eta_value);
 	return task_fail(INTAKE_ETA_OVERFLOW, err, ERR_LIMIT,
-			 "Couldn't convert ETA '%.60s' to timestamp: OverflowError('date value out "
+			 "Couldn't convert ETA '%.*s' to timestamp: OverflowError('date value out "
 			 "of range')",
-			 time_text(eta_value));
+			 text.len < 60 ? (int)text.len : 60, text.data);
 }
 
-static char *dump(const json_t *value)
+/* Stamps and custom headers */
+
+/* NULL when it is too long. */
+static const char *dump(struct arena *arena, const struct value *value)
 {
 	auto_str text = {.max = CUSTOM_MAX};
 
-	if (pyjson_dump(&text, value) == -1)
-		return NULL;
-	return str_detach(&text);
+	return value_dump(&text, value) == -1 ? NULL : arena_dup(arena, text.data, text.len);
 }
 
 static void read_stamps(struct task_message *t, const struct task_fields *f)
 {
-	const json_t *names = task_field(f, "stamped_headers"), *stamps = task_field(f, "stamps");
+	struct value names = task_field(f, HEADER_STAMPED_HEADERS);
+	struct value stamps = task_field(f, HEADER_STAMPS);
 
-	free(t->stamped_headers);
-	t->stamped_headers = json_is_array(names) ? dump(names) : NULL;
-	free(t->stamps);
-	t->stamps = json_is_object(stamps) && json_object_size(stamps) ? dump(stamps) : NULL;
+	t->stamped_headers = value_is_list(&names) ? dump(&t->texts, &names) : NULL;
+	t->stamps = stamps.kind == VALUE_JSON && json_object_size(stamps.json)
+			    ? dump(&t->texts, &stamps)
+			    : NULL;
 }
 
-static int compare_names(const void *key, const void *row)
+/* Names were compared as C strings before they had a length, and that is how they stay. */
+static bool is_custom(const struct message_header *h)
 {
-	return strcmp(key, *(const char *const *)row);
+	struct span name = c_text(h->text);
+
+	if (h->name != HEADER_CUSTOM || h->value.kind == VALUE_ABSENT)
+		return false;
+	return name.len == h->text.len || header_name_of(name.data, name.len) == HEADER_CUSTOM;
 }
 
-static bool is_known(const char *name)
+static void read_custom(struct task_message *t, const struct message *m)
 {
-	return bsearch(name, known_headers, sizeof(known_headers) / sizeof(*known_headers),
-		       sizeof(*known_headers), compare_names) != NULL;
-}
+	auto_str out = {.max = CUSTOM_MAX};
 
-static void read_custom(struct task_message *t, const struct task_fields *f)
-{
-	json_t *headers = (json_t *)(uintptr_t)f->custom; /* jansson's iterators take it so */
-	json_t *custom = NULL;
+	t->custom_headers = NULL;
+	for (size_t i = 0; m->other_count > 0 && i < m->header_count; i++) {
+		const struct message_header *h = &m->headers[i];
 
-	for (void *it = json_object_iter(headers); it; it = json_object_iter_next(headers, it)) {
-		const char *name = json_object_iter_key(it);
-
-		if (is_known(name))
+		if (!is_custom(h))
 			continue;
-		if (!custom)
-			custom = json_object();
-		json_object_setn_new_nocheck(custom, name, json_object_iter_key_len(it),
-					     json_incref(json_object_iter_value(it)));
+		str_puts(&out, out.len ? ", " : "{");
+		pyjson_dump_str(&out, h->text.data, h->text.len);
+		str_puts(&out, ": ");
+		value_dump(&out, &h->value);
 	}
-	free(t->custom_headers);
-	t->custom_headers = custom ? dump(custom) : NULL;
-	json_decref(custom);
+	str_puts(&out, out.len ? "}" : "");
+	if (out.len && !out.is_full)
+		t->custom_headers = arena_dup(&t->texts, out.data, out.len);
 }
 
-static enum intake read_id(struct task_message *t, const struct task_fields *f, struct err *err)
+static enum intake check_id(const struct value *id, struct err *err)
 {
-	const json_t *id = task_field(f, "id");
-
-	if (!id)
+	if (id->kind == VALUE_ABSENT)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID, "the message has no id");
-	if (json_is_string(id) && !task_text_is_name(id))
+	if (id->kind == VALUE_TEXT && !task_text_is_name(id))
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "task id is empty or holds a NUL");
-	if (!json_is_string(id))
+	if (id->kind != VALUE_TEXT)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
-				 "task id must be str, not %s", pyjson_type_name(id));
-	free(t->id);
-	t->id = mem_strdup(json_string_value(id));
+				 "task id must be str, not %s", task_type_name(id));
 	return INTAKE_OK;
-}
-
-static void read_texts(struct task_message *t, const struct task_fields *f)
-{
-	for (size_t i = 0; i < sizeof(text_fields) / sizeof(*text_fields); i++) {
-		char **to = (char **)(void *)((char *)t + text_fields[i].offset);
-
-		free(*to);
-		*to = read_text(task_field(f, text_fields[i].name));
-	}
-	/* `shadow or name` */
-	if (t->shadow && !*t->shadow) {
-		free(t->shadow);
-		t->shadow = NULL;
-	}
 }
 
 enum intake task_fields_read(struct task_message *t, const struct task_fields *f,
 			     const struct task_message_options *options, struct err *err)
 {
-	const json_t *ignore = task_field(f, "ignore_result");
-	enum intake intake = read_id(t, f, err), times;
+	struct value ignore = task_field(f, HEADER_IGNORE_RESULT);
+	struct value id = task_field(f, HEADER_ID);
+	enum intake intake = check_id(&id, err), times;
 
 	if (intake != INTAKE_OK)
 		return intake;
-	read_texts(t, f);
-	t->group_index = read_int(task_field(f, "group_index"), -1, INT64_MAX, -1);
-	t->retries = read_int(task_field(f, "retries"), 0, INT32_MAX, 0);
+	if (f->body)
+		task_texts_read(t, f, (struct span){t->task, strlen(t->task)}, id.text);
+	t->group_index = read_int(task_field(f, HEADER_GROUP_INDEX), -1, INT64_MAX, -1);
+	t->retries = read_int(task_field(f, HEADER_RETRIES), 0, INT32_MAX, 0);
 	t->replaced_task_nesting =
-		read_int(task_field(f, "replaced_task_nesting"), 0, INT32_MAX, 0);
-	t->ignore_result = !ignore || json_is_null(ignore) ? TRI_NULL
-			   : is_truthy(ignore)		   ? TRI_TRUE
-							   : TRI_FALSE;
+		read_int(task_field(f, HEADER_REPLACED_TASK_NESTING), 0, INT32_MAX, 0);
+	t->ignore_result = ignore.kind == VALUE_ABSENT || ignore.kind == VALUE_NULL ? TRI_NULL
+			   : value_is_truthy(&ignore)				    ? TRI_TRUE
+										    : TRI_FALSE;
 	read_stamps(t, f);
-	read_custom(t, f);
+	read_custom(t, f->message);
 	times = read_times(t, f, options, err);
 	if (times != INTAKE_OK && times != INTAKE_ETA_OVERFLOW)
 		return times;
-	intake = read_timelimit(t, task_field(f, "timelimit"), err);
+	intake = read_timelimit(t, task_field(f, HEADER_TIMELIMIT), err);
 	return intake == INTAKE_OK ? times : intake;
 }

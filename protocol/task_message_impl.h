@@ -8,18 +8,22 @@
 #include "protocol/task_message.h"
 
 /* Where header values come from: the header table (protocol 2), a mapping body (1), or both
- * (hybrid: the table wins). */
+ * (hybrid: the table wins). Unknown headers are the table's alone. */
 struct task_fields {
-	const json_t *headers; /* NULL for protocol 1 */
-	const json_t *body;    /* NULL for protocol 2 */
-	const json_t *custom;  /* whose unknown keys are custom headers */
+	const struct message *message;
+	bool has_table;	    /* false for protocol 1 */
+	const json_t *body; /* NULL for protocol 2 */
 };
 
-/* Borrowed; NULL when absent. */
-json_t *task_field(const struct task_fields *f, const char *name);
+/* Borrowed. */
+struct value task_field(const struct task_fields *f, enum header_name name);
 /* The value of `utc`: false only for protocol 1 and hybrids that say so. */
 bool task_fields_is_utc(const struct task_fields *f);
-/* Everything but the body. */
+/* All texts of headers and properties in one block, with these as name and id (no data: none). What
+ * t->texts held before is gone, but `task` and `id` may point there. */
+void task_texts_read(struct task_message *t, const struct task_fields *f, struct span task,
+		     struct span id);
+/* Everything but the body, and the texts where the head has read them all. */
 enum intake task_fields_read(struct task_message *t, const struct task_fields *f,
 			     const struct task_message_options *options, struct err *err);
 
@@ -32,7 +36,9 @@ int task_body_has_key(const char *body, size_t len, const char *name, bool *ret_
 		      struct err *err);
 
 /* A text that is not empty and keeps its length as a C string: fit for a name or an id. */
-bool task_text_is_name(const json_t *value);
+bool task_text_is_name(const struct value *value);
+/* Python's name of the value's type, for errors. */
+const char *task_type_name(const struct value *value);
 /* Fills `err` with one line of printable text, cut at a character. Returns `intake`. */
 enum intake task_fail(enum intake intake, struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -112,43 +112,33 @@ static int scan_entry(struct scan *s, struct err *err)
 	return scan_value(s, err);
 }
 
-int amqp_field_scan(const void *data, size_t len, size_t *ret_used, struct err *err)
+int amqp_field_scan(const void *data, size_t len, size_t *ret_used, unsigned *ret_entries,
+		    struct err *err)
 {
-	struct scan s = {.data = data, .end = {len}, .depth = 1};
+	struct scan s;
+	unsigned entries = 0;
 
+	s.data = data; /* the two arrays are filled as far as they are used */
+	s.pos = 0;
+	s.end[0] = len;
+	s.depth = 1;
+	s.values = 0;
 	if (scan_enter(&s, false, err) != 0)
 		return -1;
 	while (s.depth > 1) {
 		if (s.pos == s.end[s.depth - 1])
 			s.depth--;
-		else if (scan_entry(&s, err) != 0)
-			return -1;
+		else {
+			entries += s.depth == 2;
+			if (scan_entry(&s, err) != 0)
+				return -1;
+		}
 	}
+	if (ret_entries)
+		*ret_entries = entries;
 	if (ret_used)
 		*ret_used = s.pos;
 	return 0;
-}
-
-int amqp_field_scan_header(const void *payload, size_t len, struct err *err)
-{
-	const unsigned char *data = payload;
-	size_t pos = 14;
-
-	if (len < pos)
-		return err_set(err, ERR_PROTOCOL, "content header of %zu bytes", len);
-	unsigned flags = (unsigned)data[12] << 8 | data[13];
-	if (flags & 1)
-		return err_set(err, ERR_PROTOCOL, "content header with unknown properties");
-	for (unsigned bit = 15; bit >= 14; bit--) { /* content type and encoding stand before */
-		if (!(flags & 1u << bit))
-			continue;
-		if (pos >= len || data[pos] >= len - pos)
-			return err_set(err, ERR_PROTOCOL, "a property is longer than its frame");
-		pos += 1u + data[pos];
-	}
-	if (!(flags & 1u << 13))
-		return 0;
-	return amqp_field_scan(data + pos, len - pos, NULL, err);
 }
 
 /* To JSON */
@@ -162,7 +152,7 @@ static size_t utf8_step(const char *text, size_t len)
 	return 0;
 }
 
-static char *utf8_repair(const char *text, size_t len, size_t *ret_len)
+char *amqp_field_repair(const char *text, size_t len, size_t *ret_len)
 {
 	auto_str out;
 
@@ -186,7 +176,7 @@ json_t *amqp_field_string(const void *data, size_t len)
 	json_t *value = json_stringn(data, len);
 	if (value)
 		return value;
-	auto_free char *repaired = utf8_repair(data, len, &len);
+	auto_free char *repaired = amqp_field_repair(data, len, &len);
 	return json_stringn_nocheck(repaired, len);
 }
 
@@ -201,7 +191,7 @@ static json_t *real_to_json(double value)
 
 static json_t *array_to_json(const amqp_array_t *array);
 
-static json_t *value_to_json(const amqp_field_value_t *field)
+static json_t *field_to_json(const amqp_field_value_t *field)
 {
 	switch ((amqp_field_value_kind_t)field->kind) {
 	case AMQP_FIELD_KIND_BOOLEAN:
@@ -248,7 +238,7 @@ static json_t *array_to_json(const amqp_array_t *array)
 	json_t *list = json_array();
 
 	for (int i = 0; i < array->num_entries; i++)
-		json_array_append_new(list, value_to_json(&array->entries[i]));
+		json_array_append_new(list, field_to_json(&array->entries[i]));
 	return list;
 }
 
@@ -258,12 +248,12 @@ json_t *amqp_field_to_json(const amqp_table_t *table)
 
 	for (int i = 0; i < table->num_entries; i++) {
 		const amqp_table_entry_t *entry = &table->entries[i];
-		json_t *value = value_to_json(&entry->value);
+		json_t *value = field_to_json(&entry->value);
 		/* Names end at a NUL here: nobody means a name that holds one. */
 		size_t len = entry->key.len ? strnlen(entry->key.bytes, entry->key.len) : 0;
 		auto_free char *key = mem_dup(entry->key.bytes, len);
 		if (json_object_set_new(object, key, json_incref(value)) != 0) {
-			auto_free char *repaired = utf8_repair(key, len, &len);
+			auto_free char *repaired = amqp_field_repair(key, len, &len);
 			json_object_set_new_nocheck(object, repaired, json_incref(value));
 		}
 		json_decref(value);

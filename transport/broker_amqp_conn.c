@@ -405,7 +405,8 @@ static void method_received(struct amqp_conn *c, unsigned channel, struct span p
 	}
 	/* The only table a server sends in a method. */
 	if (m.id == AMQP_CONNECTION_START_METHOD &&
-	    (encoded.len < 2 || amqp_field_scan(arguments + 2, encoded.len - 2, NULL, NULL) != 0)) {
+	    (encoded.len < 2 ||
+	     amqp_field_scan(arguments + 2, encoded.len - 2, NULL, NULL, NULL) != 0)) {
 		conn_broken(c, "bad server properties");
 		return;
 	}
@@ -422,23 +423,6 @@ static void method_received(struct amqp_conn *c, unsigned channel, struct span p
 		amqp_conn_send(c, channel, AMQP_CHANNEL_CLOSE_OK_METHOD, &ok);
 	}
 	c->events->on_method(c->ctx, channel, &m);
-}
-
-const amqp_basic_properties_t *amqp_conn_properties(struct amqp_conn *c, struct span payload,
-						    struct err *err)
-{
-	void *decoded = NULL;
-	amqp_bytes_t encoded = {.len = payload.len - 12};
-	const char *properties = payload.data + 12;
-
-	if (amqp_field_scan_header(payload.data, payload.len, err) != 0)
-		return NULL;
-	memcpy(&encoded.bytes, &properties, sizeof(properties));
-	if (amqp_decode_properties(AMQP_BASIC_CLASS, &c->pool, encoded, &decoded) != 0) {
-		err_set(err, ERR_PROTOCOL, "properties could not be decoded");
-		return NULL;
-	}
-	return decoded;
 }
 
 static void frame_received(struct amqp_conn *c, uint8_t type, unsigned channel, struct span payload)

@@ -57,9 +57,6 @@ void amqp_conn_wake(struct amqp_conn *c);
 size_t amqp_conn_pending(const struct amqp_conn *c);
 /* Most payload bytes of one frame. */
 size_t amqp_conn_max_payload(const struct amqp_conn *c);
-/* Decodes a content header's properties after checking them; valid until the next callback. */
-const amqp_basic_properties_t *amqp_conn_properties(struct amqp_conn *c, struct span payload,
-						    struct err *err);
 /* Server version as major * 100 + minor (310 = 3.10), 0 when it is no RabbitMQ. */
 unsigned amqp_conn_rabbitmq_version(const struct amqp_conn *c);
 /* Says goodbye after what was written; on_down(NULL) follows. */

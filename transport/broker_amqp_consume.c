@@ -273,6 +273,7 @@ void amqp_consumer_close(struct amqp_consumer *c)
 void amqp_consumer_clear(struct amqp_consumer *c)
 {
 	deliver_reset(c);
+	message_clear(&c->message);
 	link_drop(&c->link);
 	setup_reset(c);
 	ack_window_clear(&c->acks);

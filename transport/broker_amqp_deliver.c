@@ -4,32 +4,37 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "transport/amqp_field.h"
+#include "transport/amqp_properties.h"
 #include "transport/broker_amqp.h"
 
-static char *bytes_text(amqp_bytes_t bytes)
+/* What an ordinary message's names, headers and properties take. */
+#define ARENA_BYTES 4096
+
+static const char *bytes_text(struct arena *arena, amqp_bytes_t bytes)
 {
-	return mem_dup(bytes.bytes, bytes.len);
+	return arena_dup(arena, bytes.bytes, bytes.len);
 }
 
 void deliver_reset(struct amqp_consumer *c)
 {
 	if (!c->is_arriving)
 		return;
-	message_clear(&c->message);
+	message_reset(&c->message);
 	c->is_arriving = false;
 }
 
 void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver)
 {
+	struct message *m = &c->message;
+
 	deliver_reset(c);
-	message_init(&c->message);
+	arena_reserve(&m->arena, ARENA_BYTES);
 	c->is_arriving = true;
 	c->has_header = c->is_skipped = false;
 	c->tag = deliver->delivery_tag;
-	c->message.is_redelivered = deliver->redelivered;
-	c->message.exchange = bytes_text(deliver->exchange);
-	c->message.routing_key = bytes_text(deliver->routing_key);
+	m->is_redelivered = deliver->redelivered;
+	m->exchange = bytes_text(&m->arena, deliver->exchange);
+	m->routing_key = bytes_text(&m->arena, deliver->routing_key);
 	ack_window_add(&c->acks, c->tag);
 }
 
@@ -57,30 +62,6 @@ static void deliver_finish(struct amqp_consumer *c)
 	deliver_reset(c);
 }
 
-static void text_take(char **to, const amqp_basic_properties_t *p, amqp_flags_t flag,
-		      amqp_bytes_t bytes)
-{
-	if (p->_flags & flag)
-		*to = bytes_text(bytes);
-}
-
-static void properties_take(struct message *m, const amqp_basic_properties_t *p)
-{
-	text_take(&m->content_type, p, AMQP_BASIC_CONTENT_TYPE_FLAG, p->content_type);
-	text_take(&m->content_encoding, p, AMQP_BASIC_CONTENT_ENCODING_FLAG, p->content_encoding);
-	text_take(&m->correlation_id, p, AMQP_BASIC_CORRELATION_ID_FLAG, p->correlation_id);
-	text_take(&m->reply_to, p, AMQP_BASIC_REPLY_TO_FLAG, p->reply_to);
-	text_take(&m->expiration, p, AMQP_BASIC_EXPIRATION_FLAG, p->expiration);
-	if (p->_flags & AMQP_BASIC_PRIORITY_FLAG)
-		m->priority = p->priority;
-	if (p->_flags & AMQP_BASIC_DELIVERY_MODE_FLAG)
-		m->delivery_mode = p->delivery_mode;
-	if (p->_flags & AMQP_BASIC_HEADERS_FLAG) {
-		json_decref(m->headers);
-		m->headers = amqp_field_to_json(&p->headers);
-	}
-}
-
 static uint64_t read_u64(const char *data)
 {
 	uint64_t value = 0;
@@ -99,16 +80,13 @@ void deliver_header(struct amqp_consumer *c, struct span payload)
 		return;
 	c->has_header = true;
 	c->body_left = read_u64(payload.data + 4);
-	const amqp_basic_properties_t *p = amqp_conn_properties(c->link.conn, payload, &err);
-	if (!p) {
+	if (amqp_properties_read(&c->message, payload, &err) != 0)
 		err_prefix(&err, "its headers cannot be read: ");
-	} else if (c->body_left > max) {
+	else if (c->body_left > max)
 		err_set(&err, ERR_LIMIT, "its body of %llu bytes is above the limit of %zu",
 			(unsigned long long)c->body_left, max);
-	} else {
-		properties_take(&c->message, p);
+	else
 		c->message.body = mem_alloc((size_t)c->body_left + 1);
-	}
 	if (err.code != ERR_NONE)
 		deliver_refuse(c, err.text);
 	if (c->body_left == 0)

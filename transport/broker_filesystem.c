@@ -145,9 +145,9 @@ static void deliver(struct broker_filesystem *f, const struct filesystem_file *f
 		    struct message *m)
 {
 	if (m->exchange == NULL)
-		m->exchange = mem_strdup("");
+		m->exchange = "";
 	if (m->routing_key == NULL)
-		m->routing_key = mem_strdup(file->queue);
+		m->routing_key = file->queue;
 	f->delivered++;
 	f->base.events->on_delivery(f->base.ctx, m, SESSION,
 				    filesystem_slots_put(&f->slots, file->name));

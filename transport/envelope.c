@@ -2,12 +2,15 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "base/mem.h"
 #include "base/text.h"
 #include "protocol/pyjson.h"
+
+/* What an ordinary message's names, headers and properties take. */
+#define ARENA_BYTES 4096
 
 size_t envelope_max_bytes(size_t max_body)
 {
@@ -15,13 +18,13 @@ size_t envelope_max_bytes(size_t max_body)
 }
 
 /* A copy of a text member; NULL when it is absent, null or no text. */
-static char *text_member(const json_t *object, const char *key)
+static const char *text_member(struct arena *arena, const json_t *object, const char *key)
 {
 	const json_t *value = json_object_get(object, key);
 
 	if (!json_is_string(value))
 		return NULL;
-	return mem_dup(json_string_value(value), json_string_length(value));
+	return arena_dup(arena, json_string_value(value), json_string_length(value));
 }
 
 static int int_member(const json_t *object, const char *key, int otherwise)
@@ -35,13 +38,16 @@ static int int_member(const json_t *object, const char *key, int otherwise)
 	return number < 0 || number > INT_MAX ? otherwise : (int)number;
 }
 
-static char *expiration_member(const json_t *properties)
+static const char *expiration_member(struct arena *arena, const json_t *properties)
 {
 	const json_t *value = json_object_get(properties, "expiration");
+	char text[24];
+	int len;
 
-	if (json_is_integer(value))
-		return mem_printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	return text_member(properties, "expiration");
+	if (!json_is_integer(value))
+		return text_member(arena, properties, "expiration");
+	len = snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	return arena_dup(arena, text, (size_t)len);
 }
 
 static int decode_body(struct str *body, const json_t *root, const json_t *properties,
@@ -75,16 +81,17 @@ static int decode_body(struct str *body, const json_t *root, const json_t *prope
 static void fill_properties(struct message *m, const json_t *root, const json_t *properties)
 {
 	const json_t *info = json_object_get(properties, "delivery_info");
+	struct arena *arena = &m->arena;
 
-	m->content_type = text_member(root, "content-type");
-	m->content_encoding = text_member(root, "content-encoding");
-	m->correlation_id = text_member(properties, "correlation_id");
-	m->reply_to = text_member(properties, "reply_to");
-	m->expiration = expiration_member(properties);
+	m->content_type = text_member(arena, root, "content-type");
+	m->content_encoding = text_member(arena, root, "content-encoding");
+	m->correlation_id = text_member(arena, properties, "correlation_id");
+	m->reply_to = text_member(arena, properties, "reply_to");
+	m->expiration = expiration_member(arena, properties);
 	m->priority = int_member(properties, "priority", -1);
 	m->delivery_mode = int_member(properties, "delivery_mode", 0);
-	m->exchange = text_member(info, "exchange");
-	m->routing_key = text_member(info, "routing_key");
+	m->exchange = text_member(arena, info, "exchange");
+	m->routing_key = text_member(arena, info, "routing_key");
 	m->is_redelivered = json_is_true(json_object_get(root, "redelivered")) ||
 			    json_is_true(json_object_get(info, "redelivered"));
 }
@@ -125,12 +132,9 @@ int envelope_decode(struct message *m, const char *data, size_t len, size_t max_
 	if (decode_body(&body, root, properties, err) < 0)
 		return -1;
 	headers = json_object_get(root, "headers");
-	message_clear(m);
-	message_init(m);
-	if (json_is_object(headers)) {
-		json_decref(m->headers);
-		m->headers = json_incref(headers);
-	}
+	message_reset(m);
+	arena_reserve(&m->arena, ARENA_BYTES);
+	message_headers_set(m, json_is_object(headers) ? headers : NULL);
 	fill_properties(m, root, properties);
 	m->body_len = body.len;
 	m->body = str_detach(&body);

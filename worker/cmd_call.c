@@ -141,13 +141,12 @@ static int take_arguments(struct call *call, int argc, char **argv, struct err *
 	return 0;
 }
 
-static char *repr_of(const json_t *value, bool as_tuple)
+static const char *repr_of(struct arena *texts, const json_t *value, bool as_tuple)
 {
-	struct str out;
+	auto_str out = STR_INIT(64 * 1024);
 
-	str_init(&out, 64 * 1024);
 	pyjson_repr(&out, value, REPR_MAX, 3, as_tuple);
-	return str_detach(&out);
+	return arena_dup(texts, out.data, out.len);
 }
 
 /* Fills `t`; its spans borrow from `args` and `kwargs`. */
@@ -156,15 +155,15 @@ static void fill_message(struct call *call, struct task_message *t, const struct
 {
 	int64_t now_us = clock_wall_us();
 	auto_free char *host = nodename_host();
+	auto_free char *origin = mem_printf("gen%d@%s", (int)getpid(), host);
 
 	task_message_init(t);
 	t->protocol = 2;
-	t->task = mem_strdup(call->name);
-	t->id = mem_strdup(call->id);
-	t->root_id = mem_strdup(call->id);
-	t->origin = mem_printf("gen%d@%s", (int)getpid(), host);
-	t->argsrepr = repr_of(call->args, true);
-	t->kwargsrepr = repr_of(call->kwargs, false);
+	t->task = arena_strdup(&t->texts, call->name);
+	t->id = t->root_id = arena_strdup(&t->texts, call->id);
+	t->origin = arena_strdup(&t->texts, origin);
+	t->argsrepr = repr_of(&t->texts, call->args, true);
+	t->kwargsrepr = repr_of(&t->texts, call->kwargs, false);
 	t->group_index = -1;
 	t->ignore_result =
 		call->is_no_wait || call->config->task_ignore_result ? TRI_NULL : TRI_FALSE;

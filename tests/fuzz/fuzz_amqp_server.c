@@ -242,9 +242,13 @@ static void on_down(void *ctx, const struct err *why, double retry_in_s, int att
 
 static void on_delivery(void *ctx, struct message *m, unsigned session, uint64_t tag)
 {
+	json_t *headers = message_headers_json(m);
+
 	(void)ctx;
 	check_called();
-	fuzz_check(json_is_object(m->headers) && m->exchange && m->routing_key);
+	fuzz_check(json_object_size(headers) <= m->header_count);
+	json_decref(headers);
+	fuzz_check(m->exchange && m->routing_key);
 	fuzz_check(m->body && m->body_len <= MESSAGE_MAX && m->body[m->body_len] == '\0');
 	if (world.tag_count == TAGS_MAX)
 		return;

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_round_trip(const struct message *m)
 {
+	json_t *headers = message_headers_json(m), *same;
 	const struct publication p = {
 		.exchange = m->exchange,
 		.routing_key = m->routing_key,
@@ -22,7 +23,7 @@ static void check_round_trip(const struct message *m)
 		.expiration = m->expiration,
 		.priority = m->priority,
 		.delivery_mode = m->delivery_mode,
-		.headers = m->headers,
+		.headers = headers,
 		.body = m->body,
 		.body_len = m->body_len,
 	};
@@ -35,6 +36,11 @@ static void check_round_trip(const struct message *m)
 	    envelope_decode(&again, out.data, out.len, MAX_BODY, NULL) < 0 ||
 	    again.body_len != m->body_len || memcmp(again.body, m->body, m->body_len) != 0)
 		abort();
+	same = message_headers_json(&again);
+	if (json_object_size(same) != json_object_size(headers))
+		abort();
+	json_decref(same);
+	json_decref(headers);
 	message_clear(&again);
 }
 

@@ -25,9 +25,9 @@ static void check_message(const struct outgoing *o)
 	str_init(&body, STR_MAX_DEFAULT);
 	fuzz_check(task_message_write_body(&body, &o->message) == 0);
 	message_init(&m);
-	json_decref(m.headers);
-	m.headers = headers;
-	m.content_type = strdup("application/json");
+	message_headers_set(&m, headers);
+	json_decref(headers);
+	m.content_type = "application/json";
 	m.body_len = body.len;
 	m.body = str_detach(&body);
 	task_message_init(&again);
@@ -84,13 +84,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct task_message t;
 	struct message m;
 	struct str body;
+	json_t *headers;
 
 	if (size > 1 << 16)
 		return 0;
 	message_init(&m);
-	json_object_set_new(m.headers, "task", json_string("a.b"));
-	json_object_set_new(m.headers, "id", json_string("t-1"));
-	m.content_type = strdup("application/json");
+	headers = json_pack("{s:s, s:s}", "task", "a.b", "id", "t-1");
+	message_headers_set(&m, headers);
+	json_decref(headers);
+	m.content_type = "application/json";
 	str_init(&body, STR_MAX_DEFAULT);
 	str_puts(&body, "[[], {}, ");
 	str_add(&body, data, size);

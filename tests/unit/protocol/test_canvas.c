@@ -23,11 +23,13 @@ static void task_with(struct task_message *t, const char *embed)
 	struct err err = {0};
 
 	str_addf(&body, "[[], {}, %s]", embed);
+	json_t *headers =
+		json_pack("{s:s, s:s, s:s}", "task", "capp.add", "id", "t-1", "root_id", "r-1");
+
 	message_init(&m);
-	json_object_set_new(m.headers, "task", json_string("capp.add"));
-	json_object_set_new(m.headers, "id", json_string("t-1"));
-	json_object_set_new(m.headers, "root_id", json_string("r-1"));
-	m.content_type = mem_strdup("application/json");
+	message_headers_set(&m, headers);
+	json_decref(headers);
+	m.content_type = "application/json";
 	m.body_len = body.len;
 	m.body = str_detach(&body);
 	task_message_init(t);

@@ -8,10 +8,12 @@ static void decode(struct task_message *t, const char *headers, const char *body
 	struct message m;
 	struct err err = {0};
 
+	json_t *object = pyjson_load(headers, strlen(headers), NULL);
+
 	message_init(&m);
-	json_decref(m.headers);
-	m.headers = pyjson_load(headers, strlen(headers), NULL);
-	m.content_type = strdup("application/json");
+	message_headers_set(&m, object);
+	json_decref(object);
+	m.content_type = "application/json";
 	m.body = strdup(body);
 	m.body_len = strlen(body);
 	task_message_init(t);
@@ -111,8 +113,8 @@ START_TEST(x_death_never_goes_out)
 	json_t *headers;
 
 	decode(&t, "{\"task\": \"a.b\", \"id\": \"1\"}", "[[], {}, {}]");
-	t.custom_headers = strdup("{\"x-death\": 1, \"x-first-death-queue\": 1, "
-				  "\"x-last-death-exchange\": 1, \"mine\": 1}");
+	t.custom_headers = "{\"x-death\": 1, \"x-first-death-queue\": 1, "
+			   "\"x-last-death-exchange\": 1, \"mine\": 1}";
 	headers = task_message_headers(&t);
 	ck_assert_uint_eq(json_object_size(headers), 20);
 	ck_assert_ptr_nonnull(json_object_get(headers, "mine"));

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "transport/broker.h"
 
 enum { SEEN_MAX = 4096 };
@@ -116,24 +117,21 @@ static inline void fixture_delivery(void *ctx, struct message *m, unsigned sessi
 	*s = (struct seen){
 		.body = m->body,
 		.body_len = m->body_len,
-		.routing_key = m->routing_key,
-		.exchange = m->exchange,
-		.headers = m->headers,
+		.routing_key = mem_strdup(m->routing_key),
+		.exchange = mem_strdup(m->exchange),
+		.headers = message_headers_json(m),
 		.session = session,
 		.tag = tag,
 		.is_redelivered = m->is_redelivered,
 		.priority = m->priority,
 		.delivery_mode = m->delivery_mode,
-		.content_type = m->content_type,
-		.content_encoding = m->content_encoding,
-		.correlation_id = m->correlation_id,
-		.reply_to = m->reply_to,
-		.expiration = m->expiration,
+		.content_type = mem_strdup(m->content_type),
+		.content_encoding = mem_strdup(m->content_encoding),
+		.correlation_id = mem_strdup(m->correlation_id),
+		.reply_to = mem_strdup(m->reply_to),
+		.expiration = mem_strdup(m->expiration),
 	};
-	m->body = m->routing_key = m->exchange = NULL;
-	m->content_type = m->content_encoding = m->correlation_id = NULL;
-	m->reply_to = m->expiration = NULL;
-	m->headers = NULL;
+	m->body = NULL;
 	if (f->acks_at_once)
 		broker_ack(f->broker, session, tag);
 }

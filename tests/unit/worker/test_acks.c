@@ -1,7 +1,6 @@
 #include <check.h>
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "worker/finish/acks.h"
 
 static const struct sm_task task = {.name = "t"};
@@ -14,8 +13,8 @@ static struct request *make(struct requests *all, const char *id, int64_t retrie
 	struct task_message m;
 
 	task_message_init(&m);
-	m.task = mem_strdup("t.any");
-	m.id = mem_strdup(id);
+	m.task = arena_strdup(&m.texts, "t.any");
+	m.id = arena_strdup(&m.texts, id);
 	m.retries = retries;
 	struct request *r = request_new(all, &m, &entry, &config);
 

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "worker/request/request.h"
 
 static const struct sm_task plain = {.name = "t.plain"};
@@ -23,8 +22,8 @@ static struct request *make(struct requests *all, const struct task_entry *task,
 	struct task_message m;
 
 	task_message_init(&m);
-	m.task = mem_strdup("t.any");
-	m.id = mem_strdup(id);
+	m.task = arena_strdup(&m.texts, "t.any");
+	m.id = arena_strdup(&m.texts, id);
 	return request_new(all, &m, task, config);
 }
 
@@ -102,8 +101,8 @@ START_TEST(limits_of_the_message_go_before_those_of_the_task_and_the_worker)
 	struct task_message m;
 
 	task_message_init(&m);
-	m.task = mem_strdup("t.any");
-	m.id = mem_strdup("m");
+	m.task = arena_strdup(&m.texts, "t.any");
+	m.id = arena_strdup(&m.texts, "m");
 	m.time_limit_s = 3;
 	struct request *by_message = request_new(&all, &m, &careful_entry, &config);
 
@@ -132,8 +131,8 @@ START_TEST(the_message_decides_on_ignored_results_and_null_leaves_it_to_the_task
 		struct task_message m;
 
 		task_message_init(&m);
-		m.task = mem_strdup("t.any");
-		m.id = mem_strdup("x");
+		m.task = arena_strdup(&m.texts, "t.any");
+		m.id = arena_strdup(&m.texts, "x");
 		m.ignore_result = rows[i].header;
 		struct request *r = request_new(
 			&all, &m, rows[i].is_declared ? &careful_entry : &plain_entry, &config);

@@ -1,7 +1,6 @@
 #include <check.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
 #include "worker/request/retry.h"
 
 static struct request *make(struct requests *all, const struct task_entry *task, int64_t retries)
@@ -10,8 +9,8 @@ static struct request *make(struct requests *all, const struct task_entry *task,
 	struct task_message m;
 
 	task_message_init(&m);
-	m.task = mem_strdup("t.any");
-	m.id = mem_strdup("abc");
+	m.task = arena_strdup(&m.texts, "t.any");
+	m.id = arena_strdup(&m.texts, "abc");
 	m.retries = retries;
 	m.args = (struct span){"[5, false]", 10};
 	m.kwargs = (struct span){"{}", 2};
