@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRINTF_GUESS 120 /* what fits needs to be formatted once only */
+
 static void grow(struct buf *b, size_t len)
 {
 	size_t need = b->len + len + 1;
@@ -19,6 +21,7 @@ static void grow(struct buf *b, size_t len)
 void buf_reserve(struct buf *b, size_t len)
 {
 	grow(b, len);
+	b->data[b->len] = '\0';
 }
 
 void buf_add(struct buf *b, const void *data, size_t len)
@@ -47,15 +50,18 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_list ap;
 	int len;
 
+	grow(b, PRINTF_GUESS);
 	va_start(ap, fmt);
-	len = vsnprintf(NULL, 0, fmt, ap);
+	len = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
 	va_end(ap);
 	if (len < 0)
 		return;
-	grow(b, (size_t)len);
-	va_start(ap, fmt);
-	vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
-	va_end(ap);
+	if ((size_t)len >= b->cap - b->len) {
+		grow(b, (size_t)len);
+		va_start(ap, fmt);
+		vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+		va_end(ap);
+	}
 	b->len += (size_t)len;
 }
 

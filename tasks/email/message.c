@@ -14,6 +14,7 @@
 #define HEADER_COUNT_MAX 100
 #define HEADER_VALUE_MAX 8000
 #define SUBJECT_MAX	 4000
+#define HEADERS_GUESS	 1000 /* of most mails, those of the parts included */
 /* The mail itself is bounded by what a worker takes as a message; this keeps the arithmetic safe.
  */
 #define BODY_MAX ((size_t)256 << 20)
@@ -213,6 +214,14 @@ static void put_body(struct buf *out, const struct mail_message *m)
 	free(boundary);
 }
 
+/* Room for a text once it is encoded, in the usual case. */
+static size_t text_len(const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	return len + len / 8;
+}
+
 int mail_message_build(struct buf *out, const struct mail_message *m, char **ret_id,
 		       struct fault *fault)
 {
@@ -222,6 +231,7 @@ int mail_message_build(struct buf *out, const struct mail_message *m, char **ret
 	if (check(m, fault) < 0)
 		return -1;
 	id = message_id(m);
+	buf_reserve(out, HEADERS_GUESS + text_len(m->text) + text_len(m->html));
 	header_addresses(out, "From", &m->from);
 	header_addresses(out, "To", &m->to);
 	header_addresses(out, "Cc", &m->cc);

@@ -214,9 +214,10 @@ static bool has_recipient(const struct exchange *x)
 
 static const char *next_dotted_line(const char *from, const char *end)
 {
-	const char *at = memmem(from, (size_t)(end - from), "\n.", 2);
-
-	return at ? at + 1 : NULL;
+	while ((from = memchr(from, '\n', (size_t)(end - from))))
+		if (++from < end && *from == '.')
+			return from;
+	return NULL;
 }
 
 /* Lines that begin with a dot get another. */

@@ -429,6 +429,85 @@ START_TEST(long_lines_and_odd_bytes_are_quoted)
 }
 END_TEST
 
+/* What quoted-printable writes, read back as RFC 2045 section 6.7 says. */
+static void qp_read(struct buf *text, const char *p)
+{
+	while (*p) {
+		unsigned code;
+
+		if (strncmp(p, "=\r\n", 3) == 0) {
+			p += 3;
+		} else if (*p == '=') {
+			ck_assert_int_eq(sscanf(p + 1, "%2X", &code), 1);
+			buf_addc(text, (char)code);
+			p += 3;
+		} else {
+			buf_addc(text, *p++);
+		}
+	}
+}
+
+/* One line: `at` letters, `odd`, letters up to `len`. False when it does not survive. */
+static bool is_quoted_well(size_t len, size_t at, const char *odd)
+{
+	struct buf line = {0}, quoted = {0}, back = {0};
+	bool is_good;
+
+	for (size_t i = 0; i < len; i++) {
+		if (i == at)
+			buf_puts(&line, odd);
+		buf_addc(&line, 'a');
+	}
+	buf_puts(&line, at == len ? odd : "");
+	buf_puts(&line, "\r\n");
+	encoding_write(&quoted, ENCODING_QP, line.data, line.len);
+	qp_read(&back, quoted.data);
+	is_good = strcmp(back.data, line.data) == 0;
+	for (const char *p = quoted.data; *p; p = strstr(p, "\r\n") + 2) {
+		size_t width = strcspn(p, "\r");
+
+		is_good = is_good && width <= 76 && !strchr(" \t", p[width - 1]);
+	}
+	buf_clear(&line);
+	buf_clear(&quoted);
+	buf_clear(&back);
+	return is_good;
+}
+
+/* Lines of every length around the limits, with every kind of character near the end. */
+START_TEST(quoted_lines_read_back_and_fit)
+{
+	static const char *const odd[] = {"x", " ", "\t", "=", "\xc3\xa4", "\xf0\x9f\x98\x80"};
+
+	for (size_t len = 1; len < 240; len++)
+		for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+			for (size_t at = len > 14 ? len - 14 : 0; at <= len; at++)
+				if (!is_quoted_well(len, at, odd[i]))
+					ck_abort_msg("%zu letters, '%s' at %zu", len, odd[i], at);
+}
+END_TEST
+
+/* No text makes building slow: 1 MB of each, where squares would take minutes. */
+START_TEST(line_ends_without_end_cost_no_time)
+{
+	static const char *const patterns[] = {"\r", "\n", "\n\r", ".", "\r.", " "};
+
+	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+		size_t size = (size_t)1 << 20, len = strlen(patterns[i]);
+		char *text = malloc(size + 1);
+
+		for (size_t at = 0; at < size; at++)
+			text[at] = patterns[i][at % len];
+		text[size] = '\0';
+		begin("a@b.c");
+		m.text = text;
+		build();
+		ck_assert_uint_gt(out.len, size);
+		free(text);
+	}
+}
+END_TEST
+
 START_TEST(foreign_scripts_go_as_base64)
 {
 	begin("a@b.c");
