@@ -85,8 +85,10 @@ static bool peer_answer(struct peer *p, const char *line, FILE *in, FILE *out)
 		peer_say_later(p, out, strstr(line, "bad") ? "550 5.1.1 no such user" : p->rcpt,
 			       "250 2.1.5 recipient ok");
 	} else if (peer_is(line, "DATA")) {
-		peer_say(out, p->data, "354 go on");
-		if (p->data)
+		const char *refusal = p->data; /* a test may change it once it was said */
+
+		peer_say(out, refusal, "354 go on");
+		if (refusal)
 			return true;
 		if (!peer_take_mail(p, in) || peer_is("DOT", p->cut_at))
 			return false;

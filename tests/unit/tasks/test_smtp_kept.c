@@ -137,7 +137,7 @@ START_TEST(refusals_are_told_apart_and_the_connection_goes_on)
 		peer.mail = peer.rcpt = peer.data = peer.end = NULL;
 		ck_assert_int_eq(send_mail(plain).end, SMTP_SENT);
 		end();
-		ck_assert_int_eq(peer.connections, 1);
+		ck_assert_msg(peer.connections == 1, "case %zu", i);
 		/* What was begun and not ended by a dot is taken back. */
 		ck_assert_int_eq(peer.resets, cases[i].answers.data != NULL);
 	}
