@@ -188,11 +188,7 @@ enum step_result step_log_success(struct finish *f, struct request *r)
 		return STEP_NEXT;
 	request_label(&label, r);
 	float_repr(&runtime, r->outcome.runtime_s);
-	json_t *result = pyjson_load(r->outcome.result, r->outcome.result_len, NULL);
-
-	if (result)
-		pyjson_repr(&value, result, 1024, 3, false);
-	json_decref(result);
+	pyjson_repr_text(&value, r->outcome.result, r->outcome.result_len, 1024, 3, false);
 	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 
 	log_write(LOG_INFO, &ctx, "Task %s succeeded in %ss: %s", label.data, runtime.data,

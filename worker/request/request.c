@@ -236,11 +236,7 @@ static void add_repr(struct str *out, const struct request *r, struct span json,
 		str_puts(out, "***");
 		return;
 	}
-	json_t *value = pyjson_load(json.data, json.len, NULL);
-
-	if (value)
-		pyjson_repr(out, value, 1024, 3, as_tuple);
-	json_decref(value);
+	pyjson_repr_text(out, json.data, json.len, 1024, 3, as_tuple);
 }
 
 void request_args_repr(struct str *out, const struct request *r)
