@@ -1,16 +1,14 @@
 #include "transport/redis_conn.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/list.h"
 #include "base/mem.h"
-#include "base/str.h"
+#include "transport/redis_address.h"
 #include "transport/redis_guard.h"
 #include "transport/stream.h"
-#include "transport/url.h"
 
 #define ANSWER_TIMEOUT_MS    15000
 #define WATCH_BUSY_MS	     3000
@@ -18,7 +16,6 @@
 #define RETRY_FIRST_MS	     100
 #define RETRY_MAX_MS	     2000
 #define STABLE_MS	     1000 /* a connection that lived this long starts the back-off anew */
-#define DEFAULT_PORT	     6379
 #define MAX_UNFINISHED_BYTES (REDIS_CONN_MAX_REPLY_BYTES + ((size_t)1 << 20))
 
 enum conn_state {
@@ -33,8 +30,8 @@ struct redis_conn {
 	uv_loop_t *loop;
 	const struct redis_conn_events *events;
 	void *ctx;
-	char *host, *unix_path, *user, *password, *client_name, *label;
-	int port, db;
+	struct redis_address address;
+	char *client_name;
 	double connect_timeout_s;
 	size_t max_output;
 	enum conn_state state;
@@ -166,7 +163,7 @@ static void greeting_answered(void *ctx, const redisReply *reply)
 		return;
 	}
 	/* The server's words only: our AUTH is not repeated in them. */
-	err_set(&err, ERR_REFUSED, "Redis %s: %.200s", c->label, reply->str);
+	err_set(&err, ERR_REFUSED, "Redis %s: %.200s", c->address.label, reply->str);
 	conn_lost(c, &err);
 }
 
@@ -184,12 +181,13 @@ static void on_stream_connected(void *ctx)
 
 	c->state = CONN_GREETING;
 	c->greetings = 0;
-	if (c->password && c->user)
+	if (c->address.password && c->address.user)
 		greeting_send(c, greeting_answered, 3,
-			      (const char *[]){"AUTH", c->user, c->password});
-	else if (c->password)
-		greeting_send(c, greeting_answered, 2, (const char *[]){"AUTH", c->password});
-	snprintf(db, sizeof(db), "%d", c->db);
+			      (const char *[]){"AUTH", c->address.user, c->address.password});
+	else if (c->address.password)
+		greeting_send(c, greeting_answered, 2,
+			      (const char *[]){"AUTH", c->address.password});
+	snprintf(db, sizeof(db), "%d", c->address.db);
 	/* Sent for database 0 too: its answer tells a server that is still loading. */
 	greeting_send(c, greeting_answered, 2, (const char *[]){"SELECT", db});
 	if (c->client_name)
@@ -204,11 +202,13 @@ static int reply_next(struct redis_conn *c, redisReply **ret_reply, struct err *
 	void *object = NULL;
 
 	if (redisReaderGetReply(c->reader, &object) != REDIS_OK)
-		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->label, c->reader->errstr);
+		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
+			       c->reader->errstr);
 	*ret_reply = object;
 	if (object != NULL && list_is_empty(&c->calls)) {
 		freeReplyObject(object);
-		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for", c->label);
+		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for",
+			       c->address.label);
 	}
 	return 0;
 }
@@ -232,13 +232,14 @@ static int replies_read(struct redis_conn *c, const char *data, size_t len, stru
 	redisReply *reply = NULL;
 
 	if (redis_guard_feed(&c->guard, data, len, err) < 0)
-		return err_prefix(err, "Redis %s: ", c->label);
+		return err_prefix(err, "Redis %s: ", c->address.label);
 	c->unfinished += len;
 	if (c->unfinished > MAX_UNFINISHED_BYTES)
-		return err_set(err, ERR_LIMIT, "Redis %s: answer of more than %zu bytes", c->label,
-			       REDIS_CONN_MAX_REPLY_BYTES);
+		return err_set(err, ERR_LIMIT, "Redis %s: answer of more than %zu bytes",
+			       c->address.label, REDIS_CONN_MAX_REPLY_BYTES);
 	if (redisReaderFeed(c->reader, data, len) != REDIS_OK)
-		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->label, c->reader->errstr);
+		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
+			       c->reader->errstr);
 	for (;;) {
 		if (reply_next(c, &reply, err) < 0)
 			return -1;
@@ -266,7 +267,7 @@ static void on_stream_failed(void *ctx, const struct err *why)
 	struct redis_conn *c = ctx;
 	struct err err = {0};
 
-	err_set(&err, why->code, "Redis %s: %.300s", c->label, why->text);
+	err_set(&err, why->code, "Redis %s: %.300s", c->address.label, why->text);
 	conn_lost(c, &err);
 }
 
@@ -280,9 +281,9 @@ static void connect_again(struct redis_conn *c)
 {
 	struct stream_options options = {
 		.loop = c->loop,
-		.unix_path = c->unix_path,
-		.host = c->host,
-		.port = c->port,
+		.unix_path = c->address.unix_path,
+		.host = c->address.host,
+		.port = c->address.port,
 		.connect_timeout_s = c->connect_timeout_s,
 		.max_output = c->max_output,
 		.events = &stream_events,
@@ -322,12 +323,12 @@ static void on_timer(uv_timer_t *timer)
 	if (c->state != CONN_GREETING && c->state != CONN_UP)
 		return;
 	if (c->restart_because) {
-		err_set(&err, ERR_IO, "Redis %s: %s", c->label, c->restart_because);
+		err_set(&err, ERR_IO, "Redis %s: %s", c->address.label, c->restart_because);
 		conn_lost(c, &err);
 		return;
 	}
 	if (is_peer_dead(c)) {
-		err_set(&err, ERR_TIMEOUT, "Redis %s: no answer for %d s", c->label,
+		err_set(&err, ERR_TIMEOUT, "Redis %s: no answer for %d s", c->address.label,
 			ANSWER_TIMEOUT_MS / 1000);
 		conn_lost(c, &err);
 		return;
@@ -344,71 +345,6 @@ static void on_timer(uv_timer_t *timer)
 
 /* Opening */
 
-static int parse_db(const char *text, int *ret_db, struct err *err)
-{
-	char *end;
-	long number;
-
-	while (*text == '/')
-		text++;
-	if (*text == '\0')
-		return 0;
-	number = strtol(text, &end, 10);
-	while (*end == '/')
-		end++;
-	if (!isdigit((unsigned char)*text) || *end != '\0' || number > 1000000)
-		return err_set(err, ERR_INVALID, "Redis URL: '%.40s' is no database number", text);
-	*ret_db = (int)number;
-	return 0;
-}
-
-static int use_socket_url(struct redis_conn *c, const struct url *url, struct err *err)
-{
-	auto_free char *db = url_query(url, "virtual_host");
-
-	if (url->path[0] == '\0')
-		return err_set(err, ERR_INVALID, "Redis URL: write redis+socket:///path/of/socket");
-	c->unix_path = mem_printf("/%s", url->path);
-	if (parse_db(db ? db : "", &c->db, err) < 0)
-		return -1;
-	c->label = mem_printf("%s db %d", c->unix_path, c->db);
-	return 0;
-}
-
-static int use_tcp_url(struct redis_conn *c, const struct url *url, struct err *err)
-{
-	c->host = mem_strdup(url->host && url->host[0] ? url->host : "localhost");
-	c->port = url->port > 0 ? url->port : DEFAULT_PORT;
-	if (parse_db(url->path, &c->db, err) < 0)
-		return -1;
-	c->label = mem_printf("%s:%d/%d", c->host, c->port, c->db);
-	return 0;
-}
-
-static int use_url(struct redis_conn *c, const char *text, struct err *err)
-{
-	size_t scheme_len = strcspn(text, ":");
-	bool is_socket = scheme_len == 12 && strncmp(text, "redis+socket", 12) == 0;
-	struct url url = {0};
-	int rc;
-
-	if (!is_socket && (scheme_len != 5 || strncmp(text, "redis", 5) != 0))
-		return err_set(
-			err, ERR_UNSUPPORTED,
-			"%.*s:// comes with a later version; use redis:// (for TLS through a "
-			"tunnel) or redis+socket://",
-			scheme_len > 20 ? 20 : (int)scheme_len, text);
-	if (url_parse(&url, text, err) < 0)
-		return -1;
-	rc = is_socket ? use_socket_url(c, &url, err) : use_tcp_url(c, &url, err);
-	if (url.password && url.password[0])
-		c->password = mem_strdup(url.password);
-	if (url.user && url.user[0])
-		c->user = mem_strdup(url.user);
-	url_clear(&url);
-	return rc;
-}
-
 static void conn_free(struct redis_conn *c)
 {
 	struct list_node *node;
@@ -417,14 +353,8 @@ static void conn_free(struct redis_conn *c)
 		free(list_entry(node, struct call, node));
 	if (c->reader)
 		redisReaderFree(c->reader);
-	if (c->password)
-		explicit_bzero(c->password, strlen(c->password));
-	free(c->host);
-	free(c->unix_path);
-	free(c->user);
-	free(c->password);
+	redis_address_clear(&c->address);
 	free(c->client_name);
-	free(c->label);
 	free(c->restart_because);
 	free(c);
 }
@@ -434,7 +364,7 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 	struct redis_conn *c = mem_calloc(1, sizeof(*c));
 
 	list_init(&c->calls);
-	if (use_url(c, options->url, err) < 0) {
+	if (redis_address_parse(&c->address, options->url, err) < 0) {
 		conn_free(c);
 		return NULL;
 	}
@@ -457,7 +387,7 @@ bool redis_conn_is_up(const struct redis_conn *c)
 
 const char *redis_conn_host(const struct redis_conn *c)
 {
-	return c->label;
+	return c->address.label;
 }
 
 void redis_conn_restart(struct redis_conn *c, const char *reason)

@@ -1,0 +1,19 @@
+/* Where a Redis server is and how to log in there: redis://[user][:password]@host:port/db or
+ * redis+socket:///path?virtual_host=db. */
+#ifndef TRANSPORT_REDIS_ADDRESS_H
+#define TRANSPORT_REDIS_ADDRESS_H
+
+#include "base/err.h"
+
+struct redis_address {
+	char *host, *unix_path; /* one of them */
+	char *user, *password;	/* or NULL */
+	char *label;		/* for people: "host:port/db" or "/path db"; no secrets */
+	int port, db;
+};
+
+/* `a` is all zero before; to be cleared in any case. */
+int redis_address_parse(struct redis_address *a, const char *text, struct err *err);
+void redis_address_clear(struct redis_address *a);
+
+#endif
