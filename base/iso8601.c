@@ -1,6 +1,5 @@
 /* Mirrors dateutil/parser/isoparser.py, isoparse(), with Python's idea of an integer. */
 #include <stdio.h>
-#include <time.h>
 
 #include "base/text.h"
 
@@ -301,22 +300,60 @@ int iso8601_parse(const char *text, size_t len, int64_t *ret_us, bool *ret_is_na
 	return 0;
 }
 
+/* The inverse of days_from_date, by years that begin with March, so that the leap day is their last
+ * and months have a regular length; 400 of them are 146097 days. */
+static struct day date_from_days(int64_t days)
+{
+	int64_t since = days + 719468; /* 0000-03-01 */
+	int64_t era = (since >= 0 ? since : since - 146096) / 146097;
+	int in_era = (int)(since - era * 146097);
+	int year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+	int in_year = in_era - (365 * year + year / 4 - year / 100);
+	int month = (5 * in_year + 2) / 153; /* 0 is March */
+	struct day date = {
+		.year = (int)(era * 400) + year,
+		.month = month < 10 ? month + 3 : month - 9,
+		.day = in_year - (153 * month + 2) / 5 + 1,
+	};
+
+	date.year += date.month <= 2;
+	return date;
+}
+
+/* A separator and exactly `width` digits. */
+static char *put(char *to, char before, int value, int width)
+{
+	*to++ = before;
+	for (int i = width - 1; i >= 0; i--, value /= 10)
+		to[i] = (char)('0' + value % 10);
+	return to + width;
+}
+
+/* By hand: one goes into every record, and printf would take longer than the rest of it. */
 void iso8601_format(int64_t unix_us, int offset_s, char out[40])
 {
 	int64_t us = unix_us + (int64_t)offset_s * US_PER_S;
-	int64_t fraction_us = (us % US_PER_S + US_PER_S) % US_PER_S;
-	time_t seconds = (time_t)((us - fraction_us) / US_PER_S);
+	int fraction_us = (int)((us % US_PER_S + US_PER_S) % US_PER_S);
+	int64_t seconds = (us - fraction_us) / US_PER_S;
+	int in_day = (int)((seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY);
 	int shown = offset_s < 0 ? -offset_s : offset_s;
-	struct tm tm = {0};
-	int used;
+	struct day date = date_from_days((seconds - in_day) / S_PER_DAY);
+	char *to = out;
 
-	(void)gmtime_r(&seconds, &tm);
-	used = snprintf(out, 40, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-			tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	if (date.year >= 0 && date.year <= 9999)
+		to = put(to, (char)('0' + date.year / 1000), date.year % 1000, 3);
+	else
+		to += snprintf(to, 8, "%04d", date.year);
+	to = put(to, '-', date.month, 2);
+	to = put(to, '-', date.day, 2);
+	to = put(to, 'T', in_day / 3600, 2);
+	to = put(to, ':', in_day / 60 % 60, 2);
+	to = put(to, ':', in_day % 60, 2);
 	if (fraction_us)
-		used += snprintf(out + used, 40 - (size_t)used, ".%06d", (int)fraction_us);
-	used += snprintf(out + used, 40 - (size_t)used, "%c%02d:%02d", offset_s < 0 ? '-' : '+',
-			 shown / 3600, shown / 60 % 60);
+		to = put(to, '.', fraction_us, 6);
+	to = put(to, offset_s < 0 ? '-' : '+', shown / 3600, 2);
+	to = put(to, ':', shown / 60 % 60, 2);
 	if (shown % 60)
-		(void)snprintf(out + used, 40 - (size_t)used, ":%02d", shown % 60);
+		to = put(to, ':', shown % 60, 2);
+	*to = '\0';
 }

@@ -51,6 +51,33 @@ static size_t add_char(struct str *out, const char *p, size_t left)
 	return n;
 }
 
+/* Do eight bytes stand for themselves, as those of ids, names and dates do? From 0x20 to 0x7e, no
+ * quote and no backslash: what is added and taken away sets the top bit of the first that does not
+ * (and perhaps of some behind it). */
+static bool are_eight_plain(const char *text)
+{
+	const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;
+	uint64_t eight, quote, backslash, low, high;
+
+	memcpy(&eight, text, sizeof(eight));
+	quote = eight ^ ones * '"';
+	backslash = eight ^ ones * '\\';
+	low = eight - ones * 0x20;
+	high = eight + ones;
+	return ((eight | low | high | (quote - ones) | (backslash - ones)) & tops) == 0;
+}
+
+static size_t plain_length(const char *text, size_t len)
+{
+	size_t i = 0;
+
+	while (len - i >= 8 && are_eight_plain(text + i))
+		i += 8;
+	while (i < len && text[i] >= 0x20 && text[i] < 0x7f && text[i] != '"' && text[i] != '\\')
+		i++;
+	return i;
+}
+
 int pyjson_dump_str(struct str *out, const char *text, size_t len)
 {
 	size_t i = 0;
@@ -59,9 +86,7 @@ int pyjson_dump_str(struct str *out, const char *text, size_t len)
 	while (i < len && !out->is_full) {
 		size_t plain = i;
 
-		while (i < len && text[i] >= 0x20 && text[i] < 0x7f && text[i] != '"' &&
-		       text[i] != '\\')
-			i++;
+		i += plain_length(text + i, len - i);
 		if (i > plain)
 			str_add(out, text + plain, i - plain);
 		if (i < len)

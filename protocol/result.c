@@ -9,23 +9,24 @@
 
 #define SCAN_ITEMS 32
 
+/* A text that is known here: its length needs no look. */
+#define PUT(out, literal) str_add((out), "" literal, sizeof(literal) - 1)
+
 /* The text as a JSON string, or null. */
-static void add_text(struct str *out, const char *key, const char *text)
+static void add_text(struct str *out, const char *text)
 {
-	str_addf(out, ", \"%s\": ", key);
 	if (text)
 		pyjson_dump_str(out, text, strlen(text));
 	else
-		str_puts(out, "null");
+		PUT(out, "null");
 }
 
-static void add_json(struct str *out, const char *key, struct span value, const char *otherwise)
+static void add_json(struct str *out, struct span value)
 {
-	str_addf(out, ", \"%s\": ", key);
 	if (value.data)
 		str_add(out, value.data, value.len);
 	else
-		str_puts(out, otherwise);
+		PUT(out, "null");
 }
 
 static void add_date(struct str *out, int64_t unix_us, int offset_s)
@@ -33,11 +34,13 @@ static void add_date(struct str *out, int64_t unix_us, int offset_s)
 	char text[40];
 
 	if (unix_us == 0) {
-		add_text(out, "date_done", NULL);
+		PUT(out, ", \"date_done\": null");
 		return;
 	}
 	iso8601_format(unix_us, offset_s, text);
-	add_text(out, "date_done", text);
+	PUT(out, ", \"date_done\": \"");
+	str_puts(out, text); /* nothing in it needs an escape */
+	PUT(out, "\"");
 }
 
 /* The stamps that stamped_headers names, each a key of the record. */
@@ -71,46 +74,62 @@ static void add_stamps(struct str *out, const char *stamped_headers, const char 
 
 static void add_extended(struct str *out, const struct result_record *r)
 {
-	add_text(out, "name", r->name);
-	add_json(out, "args", r->args, "null");
-	add_json(out, "kwargs", r->kwargs, "null");
-	add_text(out, "worker", r->worker);
+	PUT(out, ", \"name\": ");
+	add_text(out, r->name);
+	PUT(out, ", \"args\": ");
+	add_json(out, r->args);
+	PUT(out, ", \"kwargs\": ");
+	add_json(out, r->kwargs);
+	PUT(out, ", \"worker\": ");
+	add_text(out, r->worker);
 	str_addf(out, ", \"retries\": %" PRId64, r->retries);
-	add_text(out, "queue", r->queue);
+	PUT(out, ", \"queue\": ");
+	add_text(out, r->queue);
 	if (r->stamps) {
 		const char *names = r->stamped_headers ? r->stamped_headers : "null";
 
-		add_json(out, "stamped_headers", (struct span){names, strlen(names)}, "null");
+		PUT(out, ", \"stamped_headers\": ");
+		str_puts(out, names);
 		add_stamps(out, names, r->stamps);
 	}
 }
 
 int result_encode(struct str *out, const struct result_record *r)
 {
-	str_puts(out, "{\"status\": ");
-	pyjson_dump_str(out, r->status, strlen(r->status));
-	add_json(out, "result", r->result, "null");
-	add_text(out, "traceback", r->traceback);
-	add_json(out, "children", r->children, "[]");
+	PUT(out, "{\"status\": ");
+	add_text(out, r->status);
+	PUT(out, ", \"result\": ");
+	add_json(out, r->result);
+	PUT(out, ", \"traceback\": ");
+	add_text(out, r->traceback);
+	PUT(out, ", \"children\": ");
+	add_json(out, r->children.data ? r->children : (struct span){"[]", 2});
 	add_date(out, r->date_done_us, r->date_offset_s);
-	if (r->group_id)
-		add_text(out, "group_id", r->group_id);
-	if (r->parent_id)
-		add_text(out, "parent_id", r->parent_id);
+	if (r->group_id) {
+		PUT(out, ", \"group_id\": ");
+		add_text(out, r->group_id);
+	}
+	if (r->parent_id) {
+		PUT(out, ", \"parent_id\": ");
+		add_text(out, r->parent_id);
+	}
 	if (r->name)
 		add_extended(out, r);
-	add_text(out, "task_id", r->task_id);
-	str_addc(out, '}');
+	PUT(out, ", \"task_id\": ");
+	add_text(out, r->task_id);
+	PUT(out, "}");
 	return out->is_full ? -1 : 0;
 }
 
 int result_exception(struct str *out, const char *module, const char *type, struct span args)
 {
-	str_puts(out, "{\"exc_type\": ");
-	pyjson_dump_str(out, type, strlen(type));
-	add_json(out, "exc_message", args, "[]");
-	add_text(out, "exc_module", module);
-	str_addc(out, '}');
+	PUT(out, "{\"exc_type\": ");
+	add_text(out, type);
+	PUT(out, ", \"exc_message\": ");
+	add_json(out, args.data ? args : (struct span){"[]", 2});
+	PUT(out, ", \"exc_module\": ");
+	add_text(out, module);
+	PUT(out, "}");
 	return out->is_full ? -1 : 0;
 }
 

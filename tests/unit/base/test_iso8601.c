@@ -165,3 +165,19 @@ START_TEST(a_time_is_written_as_isoformat_writes_it)
 	}
 }
 END_TEST
+
+START_TEST(every_time_that_is_written_reads_back)
+{
+	const int64_t step_us = INT64_C(12 * 86400 + 86399) * 1000000 + 1;
+	const int64_t first = INT64_C(-62135596800000000), last = INT64_C(253402300799999999);
+	char out[40];
+
+	for (int64_t us = first; us <= last; us += step_us) {
+		int64_t back = 0;
+
+		iso8601_format(us, 0, out);
+		if (iso8601_parse(out, strlen(out), &back, NULL, NULL) != 0 || back != us)
+			ck_abort_msg("%lld came back as %s", (long long)us, out);
+	}
+}
+END_TEST

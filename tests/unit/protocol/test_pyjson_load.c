@@ -230,3 +230,29 @@ START_TEST(bytes_that_are_not_utf8_become_replacement_characters)
 	ck_assert_str_eq(out.data, "\"a\\ufffd\\ufffdz\\ufffd\\ufffd\"");
 }
 END_TEST
+
+START_TEST(every_character_is_seen_at_every_place)
+{
+	char text[20], expected[40];
+
+	for (int c = 0; c < 0x80; c++) {
+		bool is_plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+		for (size_t place = 0; place < sizeof(text); place++) {
+			auto_str out = {.max = 1000};
+			json_t *back;
+
+			memset(text, 'x', sizeof(text));
+			text[place] = (char)c;
+			ck_assert_int_eq(pyjson_dump_str(&out, text, sizeof(text)), 0);
+			snprintf(expected, sizeof(expected), "\"%.*s\"", (int)sizeof(text), text);
+			ck_assert(is_plain == (strcmp(out.data, expected) == 0));
+			back = pyjson_load(out.data, out.len, NULL);
+			if (c != 0)
+				ck_assert(strncmp(json_string_value(back), text, sizeof(text)) ==
+					  0);
+			json_decref(back);
+		}
+	}
+}
+END_TEST
