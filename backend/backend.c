@@ -33,10 +33,10 @@ struct backend *backend_open(const struct backend_options *options, struct err *
 	return NULL;
 }
 
-void backend_store(struct backend *b, const char *task_id, enum task_state state,
-		   const char *record, size_t len, backend_done_fn *done, void *ctx)
+void backend_store(struct backend *b, const struct backend_record *record, backend_done_fn *done,
+		   void *ctx)
 {
-	b->driver->store(b, task_id, state, record, len, done, ctx);
+	b->driver->store(b, record, done, ctx);
 }
 
 void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx)

@@ -30,10 +30,26 @@ struct backend_options {
 	double connect_timeout_s;
 	/* State of the connection, one line for the log. */
 	void (*on_notice)(void *ctx, bool is_error, const char *text);
+	/* A store without `done` has failed for good. May be NULL. */
+	void (*on_refused)(void *ctx, const char *task_id, enum task_state state,
+			   const struct err *err);
 	/* Room again after backend_is_full. */
 	void (*on_room)(void *ctx);
 	void (*on_closed)(void *ctx);
 	void *ctx;
+};
+
+struct backend_record {
+	const char *task_id;
+	enum task_state state;
+	/* The caller has stored nothing else under this id, is not going to, and knows of nobody
+	 * who might have: a store may then write first and look at another record only when it
+	 * meets one, which costs half. If the caller is wrong, a stored SUCCESS is kept all the
+	 * same, but waiting clients may have been told this record, and a record other than SUCCESS
+	 * may come to lie over a later one. */
+	bool is_only;
+	const char *data;
+	size_t len;
 };
 
 /* `err` NULL: the record is stored (or a SUCCESS stood there and was kept). An error is final: the
@@ -44,9 +60,10 @@ typedef void backend_got_fn(void *ctx, const char *record, size_t len, const str
 
 struct backend *backend_open(const struct backend_options *options, struct err *err);
 /* Stores the record under the task id and tells waiting clients. Copies everything. Never refuses:
- * callers look at backend_is_full before they take more work. `done` may be NULL. */
-void backend_store(struct backend *b, const char *task_id, enum task_state state,
-		   const char *record, size_t len, backend_done_fn *done, void *ctx);
+ * callers look at backend_is_full before they take more work. `done` may be NULL
+ * (options.on_refused tells then). */
+void backend_store(struct backend *b, const struct backend_record *record, backend_done_fn *done,
+		   void *ctx);
 void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
 bool backend_is_full(const struct backend *b);
 /* Flushes what waits within the deadline, then on_closed; the backend is freed after that. */
@@ -63,8 +80,8 @@ void backend_stats(const struct backend *b, struct backend_stats *ret_stats);
 struct backend_driver {
 	const char *const *schemes; /* NULL-terminated */
 	struct backend *(*open)(const struct backend_options *options, struct err *err);
-	void (*store)(struct backend *b, const char *task_id, enum task_state state,
-		      const char *record, size_t len, backend_done_fn *done, void *ctx);
+	void (*store)(struct backend *b, const struct backend_record *record, backend_done_fn *done,
+		      void *ctx);
 	void (*get)(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
 	bool (*is_full)(const struct backend *b);
 	void (*close)(struct backend *b, double deadline_s);

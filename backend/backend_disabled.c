@@ -74,15 +74,12 @@ static void call_later(struct backend_disabled *d, backend_done_fn *done, backen
 	uv_timer_start(&d->timer, on_timer, 0, 0);
 }
 
-static void disabled_store(struct backend *b, const char *task_id, enum task_state state,
-			   const char *record, size_t len, backend_done_fn *done, void *ctx)
+static void disabled_store(struct backend *b, const struct backend_record *record,
+			   backend_done_fn *done, void *ctx)
 {
 	struct backend_disabled *d = (struct backend_disabled *)b;
 
-	(void)task_id;
-	(void)state;
 	(void)record;
-	(void)len;
 	d->stored++;
 	if (done)
 		call_later(d, done, NULL, ctx);

@@ -41,6 +41,7 @@ struct file_op {
 	struct list_node node;
 	char *id;
 	char *record;
+	enum task_state state;
 	size_t len;
 	backend_done_fn *done;
 	backend_got_fn *got;
@@ -108,6 +109,8 @@ static void op_end(struct backend_file *f, struct file_op *op, const struct err 
 		op->got(op->ctx, NULL, 0, err);
 	else if (op->done)
 		op->done(op->ctx, err);
+	else if (err && f->options.on_refused)
+		f->options.on_refused(f->options.ctx, op->id, op->state, err);
 	if (err)
 		f->failed++;
 	else if (!op->got)
@@ -262,14 +265,14 @@ static struct file_op *op_add(struct backend_file *f, const char *task_id, size_
 	return op;
 }
 
-static void file_store(struct backend *b, const char *task_id, enum task_state state,
-		       const char *record, size_t len, backend_done_fn *done, void *ctx)
+static void file_store(struct backend *b, const struct backend_record *record,
+		       backend_done_fn *done, void *ctx)
 {
 	struct backend_file *f = (struct backend_file *)b;
-	struct file_op *op = op_add(f, task_id, len, ctx);
+	struct file_op *op = op_add(f, record->task_id, record->len, ctx);
 
-	(void)state; /* files do not expire by themselves */
-	op->record = mem_dup(record, len);
+	op->record = mem_dup(record->data, record->len);
+	op->state = record->state;
 	op->done = done;
 	f->was_full = f->was_full || f->waiting_bytes >= f->options.max_waiting_bytes;
 }

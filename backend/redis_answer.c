@@ -21,6 +21,8 @@ static const struct {
 	{"NOAUTH ", REDIS_ANSWER_RECONNECT},
 	{"NOPERM ", REDIS_ANSWER_NO_COMMAND},
 	{"ERR unknown command", REDIS_ANSWER_NO_COMMAND},
+	/* How 7.0 says NOPERM to what a script calls. */
+	{"ERR The user executing the script can't ", REDIS_ANSWER_NO_COMMAND},
 };
 
 /* Servers before 7 wrap what a command inside a script got: "ERR Error running script (call to

@@ -1,6 +1,5 @@
 #include "backend/redis_op.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +8,9 @@
 
 #define OP_OVERHEAD_BYTES ((size_t)256)
 
-/* The first SET is all that almost every store takes: no key was there. Otherwise only the
- * first bytes of the old record cross into Lua, unless somebody else wrote it. A compressed record
- * (its first byte is 0) cannot be read there and counts as no SUCCESS. */
+/* The first SET is all that it takes when no key was there. Otherwise only the first bytes of the
+ * old record cross into Lua, unless somebody else wrote it or it may be our own. A compressed
+ * record (its first byte is 0) cannot be read there and counts as no SUCCESS. */
 const char redis_store_script[] =
 	"local key, record, ttl = KEYS[1], ARGV[1], ARGV[2]\n"
 	"local is_new\n"
@@ -19,41 +18,62 @@ const char redis_store_script[] =
 	"else is_new = redis.call('SET', key, record, 'EX', ttl, 'NX') end\n"
 	"if not is_new then\n"
 	"  local old = redis.call('GETRANGE', key, 0, 19)\n"
-	"  if old == '{\"status\": \"SUCCESS\"' then return 0 end\n"
+	"  local is_kept = old == '{\"status\": \"SUCCESS\"'\n"
 	"  if string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
 	"    local ok, meta = pcall(cjson.decode, redis.call('GET', key))\n"
-	"    if ok and type(meta) == 'table' and meta.status == 'SUCCESS' then return 0 end\n"
+	"    is_kept = ok and type(meta) == 'table' and meta.status == 'SUCCESS'\n"
 	"  end\n"
-	"  if ttl == '0' then redis.call('SET', key, record)\n"
+	"  if is_kept then\n"
+	"    if redis.call('STRLEN', key) ~= #record then return 0 end\n"
+	"    if redis.call('GET', key) ~= record then return 0 end\n"
+	"  elseif ttl == '0' then redis.call('SET', key, record)\n"
 	"  else redis.call('SETEX', key, ttl, record) end\n"
 	"end\n"
 	"redis.call('PUBLISH', key, record)\n"
 	"return 1\n";
 
+struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
+			      const struct redis_arg *record)
+{
+	size_t id_len = strlen(id), key_len = prefix->len + id_len;
+	struct redis_op *op = mem_alloc(sizeof(*op) + key_len + 1 + record->len);
+	char *behind = op->bytes + key_len + 1;
+
+	*op = (struct redis_op){
+		.key = {op->bytes, key_len},
+		.record = {behind, record->len},
+	};
+	memcpy(op->bytes, prefix->data, prefix->len);
+	memcpy(op->bytes + prefix->len, id, id_len + 1);
+	if (record->len > 0)
+		memcpy(behind, record->data, record->len);
+	list_init(&op->node);
+	return op;
+}
+
 size_t redis_op_cost(const struct redis_op *op)
 {
-	return op->len + OP_OVERHEAD_BYTES;
+	return op->record.len + OP_OVERHEAD_BYTES;
 }
 
 void redis_op_free(struct redis_op *op)
 {
 	list_remove(&op->node);
-	free(op->key);
-	free(op->record);
 	free(op->refusal);
 	free(op);
 }
 
 /* The callbacks below need to do nothing for reply NULL: when a connection dies, the owner takes
  * back all that was on its way. */
-static int command(struct redis_op *op, redis_conn_reply_fn *fn, int argc, const char **argv)
+static int command(struct redis_op *op, redis_conn_reply_fn *fn, const struct redis_arg *args,
+		   int argc)
 {
-	size_t lens[6];
-
-	for (int i = 0; i < argc; i++)
-		lens[i] = op->record && argv[i] == op->record ? op->len : strlen(argv[i]);
-	return redis_conn_command(op->conn, argc, argv, lens, fn, op);
+	return redis_conn_command(op->conn, args, argc, fn, op);
 }
+
+#define COMMAND(op, fn, ...)                                                                       \
+	command((op), (fn), (const struct redis_arg[]){__VA_ARGS__},                               \
+		(int)(sizeof((const struct redis_arg[]){__VA_ARGS__}) / sizeof(struct redis_arg)))
 
 static void on_script_answer(void *ctx, const redisReply *reply)
 {
@@ -93,38 +113,80 @@ static void on_queued(void *ctx, const redisReply *reply)
 		keep_refusal(ctx, reply);
 }
 
+/* The last of several answers is in. False when one of them was an error; it has been told. */
+static bool all_accepted(struct redis_op *op, const redisReply *last)
+{
+	auto_free char *refusal = NULL;
+
+	keep_refusal(op, last);
+	refusal = op->refusal;
+	op->refusal = NULL;
+	if (refusal != NULL)
+		op->events->refused(op, refusal);
+	return refusal == NULL;
+}
+
 static void on_exec_answer(void *ctx, const redisReply *reply)
 {
 	struct redis_op *op = ctx;
-	auto_free char *refusal = NULL;
 
 	if (reply == NULL)
 		return;
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
 		keep_refusal(op, reply->element[i]);
+	if (all_accepted(op, reply))
+		op->events->stored(op);
+}
+
+static void on_plain_set(void *ctx, const redisReply *reply)
+{
+	struct redis_op *op = ctx;
+
+	if (reply == NULL)
+		return;
 	keep_refusal(op, reply);
-	refusal = op->refusal;
-	op->refusal = NULL;
-	if (refusal != NULL)
-		op->events->refused(op, refusal);
+	op->is_taken = reply->type == REDIS_REPLY_NIL;
+}
+
+static void on_plain_published(void *ctx, const redisReply *reply)
+{
+	struct redis_op *op = ctx;
+
+	if (reply == NULL || !all_accepted(op, reply))
+		return;
+	if (op->is_taken)
+		op->events->taken(op);
 	else
 		op->events->stored(op);
 }
 
+static bool expires(const struct redis_op *op)
+{
+	return op->seconds.data[0] != '0';
+}
+
 static int set_send(struct redis_op *op)
 {
-	char seconds[16];
+	if (!expires(op))
+		return COMMAND(op, on_queued, REDIS_ARG("SET"), op->key, op->record);
+	return COMMAND(op, on_queued, REDIS_ARG("SETEX"), op->key, op->seconds, op->record);
+}
 
-	if (op->expires_s <= 0)
-		return command(op, on_queued, 3, (const char *[]){"SET", op->key, op->record});
-	snprintf(seconds, sizeof(seconds), "%d", op->expires_s);
-	return command(op, on_queued, 4, (const char *[]){"SETEX", op->key, seconds, op->record});
+static int publish_send(struct redis_op *op, redis_conn_reply_fn *fn)
+{
+	return COMMAND(op, fn, REDIS_ARG("PUBLISH"), op->key, op->record);
+}
+
+static bool is_own_record(const struct redis_op *op, const redisReply *reply)
+{
+	return reply->len == op->record.len && memcmp(reply->str, op->record.data, reply->len) == 0;
 }
 
 /* Without scripts the check and the store are two steps, as in Celery. */
 static void on_old_record(void *ctx, const redisReply *reply)
 {
 	struct redis_op *op = ctx;
+	int rc;
 
 	if (reply == NULL)
 		return;
@@ -132,28 +194,51 @@ static void on_old_record(void *ctx, const redisReply *reply)
 		op->events->refused(op, reply->str);
 		return;
 	}
-	if (reply->type == REDIS_REPLY_STRING &&
-	    result_state_of(reply->str, reply->len) == TASK_SUCCESS) {
+	if (reply->type != REDIS_REPLY_STRING ||
+	    result_state_of(reply->str, reply->len) != TASK_SUCCESS) {
+		rc = COMMAND(op, on_queued, REDIS_ARG("MULTI")) < 0 || set_send(op) < 0 ||
+		     publish_send(op, on_queued) < 0 ||
+		     COMMAND(op, on_exec_answer, REDIS_ARG("EXEC")) < 0;
+	} else if (is_own_record(op, reply)) {
+		rc = publish_send(op, on_exec_answer) < 0;
+	} else {
 		op->events->stored(op);
 		return;
 	}
-	mem_free_ptr(&op->refusal);
-	if (command(op, on_queued, 1, (const char *[]){"MULTI"}) < 0 || set_send(op) < 0 ||
-	    command(op, on_queued, 3, (const char *[]){"PUBLISH", op->key, op->record}) < 0 ||
-	    command(op, on_exec_answer, 1, (const char *[]){"EXEC"}) < 0)
+	if (rc)
 		redis_conn_restart(op->conn, "output is full");
+}
+
+static int plain_send(struct redis_op *op)
+{
+	int rc = expires(op) ? COMMAND(op, on_plain_set, REDIS_ARG("SET"), op->key, op->record,
+				       REDIS_ARG("EX"), op->seconds, REDIS_ARG("NX"))
+			     : COMMAND(op, on_plain_set, REDIS_ARG("SET"), op->key, op->record,
+				       REDIS_ARG("NX"));
+
+	if (rc < 0)
+		return -1;
+	op->way = REDIS_WAY_PLAIN;
+	op->may_go_plain = op->is_taken = false;
+	if (publish_send(op, on_plain_published) < 0)
+		redis_conn_restart(op->conn, "output is full");
+	return 0;
 }
 
 int redis_op_send(struct redis_op *op, struct redis_conn *conn, const char *script_sha)
 {
-	char seconds[16];
-
 	op->conn = conn;
+	mem_free_ptr(&op->refusal);
 	if (op->got)
-		return command(op, on_get_answer, 2, (const char *[]){"GET", op->key});
-	if (script_sha == NULL)
-		return command(op, on_old_record, 2, (const char *[]){"GET", op->key});
-	snprintf(seconds, sizeof(seconds), "%d", op->expires_s);
-	return command(op, on_script_answer, 6,
-		       (const char *[]){"EVALSHA", script_sha, "1", op->key, op->record, seconds});
+		return COMMAND(op, on_get_answer, REDIS_ARG("GET"), op->key);
+	if (op->may_go_plain)
+		return plain_send(op);
+	if (script_sha == NULL) {
+		op->way = REDIS_WAY_TRANSACTION;
+		return COMMAND(op, on_old_record, REDIS_ARG("GET"), op->key);
+	}
+	op->way = REDIS_WAY_SCRIPT;
+	return COMMAND(op, on_script_answer, REDIS_ARG("EVALSHA"),
+		       (struct redis_arg){script_sha, strlen(script_sha)}, REDIS_ARG("1"), op->key,
+		       op->record, op->seconds);
 }

@@ -1,7 +1,15 @@
 /*
- * One store or read on its way to Redis: the commands it takes and what their answers mean. A store
- * is a script (one round trip, atomic); where the server refuses scripts, a GET and then MULTI,
- * SETEX, PUBLISH, EXEC as Celery does it. The owner keeps the lists and decides what is sent when.
+ * One store or read on its way to Redis: the commands it takes and what their answers mean. The
+ * owner keeps the lists and decides what is sent when. A store goes one of three ways:
+ *
+ * PLAIN: SET ... NX and PUBLISH, half the work of a script for the server. Once only, and only for
+ * a record that most likely finds no other: if one is there, nothing was stored, and the script
+ * decides about the two. What was not answered, or refused, goes by script next time too.
+ * SCRIPT: one round trip, atomic. Keeps a stored SUCCESS, else sets and publishes. A SUCCESS that
+ * is this very record was stored by an earlier send, whose PUBLISH may not have come about: it is
+ * published (again).
+ * TRANSACTION: where the server refuses scripts, GET, then MULTI, SETEX, PUBLISH, EXEC as Celery
+ * does it; the same rules.
  */
 #ifndef BACKEND_REDIS_OP_H
 #define BACKEND_REDIS_OP_H
@@ -18,29 +26,38 @@ struct redis_op;
 /* Exactly one follows a redis_op_send that returned 0, unless the connection dies. */
 struct redis_op_events {
 	void (*stored)(struct redis_op *op); /* or a SUCCESS stood there and was kept */
+	void (*taken)(struct redis_op *op);  /* another record stood there: send it again */
 	void (*found)(struct redis_op *op, const char *record, size_t len); /* NULL: no key */
 	void (*refused)(struct redis_op *op, const char *answer);
 };
+
+enum redis_way { REDIS_WAY_PLAIN, REDIS_WAY_SCRIPT, REDIS_WAY_TRANSACTION };
 
 /* A store, or a read when `got` is set. */
 struct redis_op {
 	struct list_node node;
 	const struct redis_op_events *events;
 	void *owner;
-	char *key;
-	char *record;
-	size_t len;
-	int expires_s; /* 0 = never */
+	struct redis_arg key, record; /* in `bytes`; the key has a NUL behind it */
+	struct redis_arg seconds;     /* borrowed; "0" = never */
+	enum task_state state;
+	bool may_go_plain;  /* may go the way PLAIN, once */
+	bool is_taken;	    /* on that way: SET found a key */
+	enum redis_way way; /* that it went last */
 	backend_done_fn *done;
 	backend_got_fn *got;
 	void *ctx;
 	struct redis_conn *conn; /* where it was sent */
-	char *refusal;		 /* the first error within a transaction */
+	char *refusal;		 /* the first error of several answers */
+	char bytes[];
 };
 
-/* KEYS: key. ARGV: record, seconds (0 = never). Keeps a stored SUCCESS, else sets and publishes. */
+/* KEYS: key. ARGV: record, seconds (0 = never). */
 extern const char redis_store_script[];
 
+/* The key is prefix and id. All other members are left 0 for the owner to set. */
+struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
+			      const struct redis_arg *record);
 /* What it takes of the memory that is allowed to wait. */
 size_t redis_op_cost(const struct redis_op *op);
 /* Unlinks and frees; `done` and `got` are not called. */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "transport/redis_address.h"
 #include "transport/redis_guard.h"
@@ -16,6 +15,7 @@
 #define RETRY_FIRST_MS	     100
 #define RETRY_MAX_MS	     2000
 #define STABLE_MS	     1000 /* a connection that lived this long starts the back-off anew */
+#define CALLS_AT_START	     64
 #define MAX_UNFINISHED_BYTES (REDIS_CONN_MAX_REPLY_BYTES + ((size_t)1 << 20))
 
 enum conn_state {
@@ -24,6 +24,17 @@ enum conn_state {
 	CONN_GREETING,	 /* AUTH, SELECT, CLIENT SETNAME are under way */
 	CONN_UP,	 /* on_up was called */
 	CONN_CLOSED,
+};
+
+struct call {
+	redis_conn_reply_fn *fn;
+	void *ctx;
+};
+
+/* Sent and not answered, in order: a ring. */
+struct calls {
+	struct call *ring;
+	size_t first, count, room; /* `room` is a power of two, or 0 */
 };
 
 struct redis_conn {
@@ -38,23 +49,45 @@ struct redis_conn {
 	struct stream *stream;
 	redisReader *reader;
 	struct redis_guard guard;
-	size_t unfinished;	/* bytes of the reply at hand */
-	struct list_node calls; /* struct call, sent and not answered, in order */
-	unsigned greetings;	/* of these, how many belong to the greeting */
-	uv_timer_t timer;	/* to connect again, or to watch */
-	unsigned attempt;	/* failed ones in a row */
+	size_t unfinished; /* bytes of the reply at hand */
+	struct calls calls;
+	unsigned greetings; /* of these, how many belong to the greeting */
+	uv_timer_t timer;   /* to connect again, or to watch */
+	unsigned attempt;   /* failed ones in a row */
 	uint64_t up_since_ms, waiting_since_ms;
 	bool was_idle;	       /* the timer runs for an idle connection */
 	char *restart_because; /* redis_conn_restart was called */
 };
 
-struct call {
-	struct list_node node;
-	redis_conn_reply_fn *fn;
-	void *ctx;
-};
-
 static void on_timer(uv_timer_t *timer);
+
+static struct call *call_at(const struct calls *calls, size_t i)
+{
+	return &calls->ring[(calls->first + i) & (calls->room - 1)];
+}
+
+static void call_push(struct calls *calls, struct call call)
+{
+	if (calls->count == calls->room) {
+		struct calls larger = {.room = calls->room ? 2 * calls->room : CALLS_AT_START};
+
+		larger.ring = mem_calloc(larger.room, sizeof(*larger.ring));
+		for (; larger.count < calls->count; larger.count++)
+			larger.ring[larger.count] = *call_at(calls, larger.count);
+		free(calls->ring);
+		*calls = larger;
+	}
+	*call_at(calls, calls->count++) = call;
+}
+
+static struct call call_pop(struct calls *calls)
+{
+	struct call call = *call_at(calls, 0);
+
+	calls->first++;
+	calls->count--;
+	return call;
+}
 
 static void timer_set(struct redis_conn *c, uint64_t ms)
 {
@@ -64,7 +97,7 @@ static void timer_set(struct redis_conn *c, uint64_t ms)
 /* Throws the stream away and hands unanswered commands back. */
 static void conn_lost(struct redis_conn *c, const struct err *why)
 {
-	struct list_node unanswered, *node;
+	struct calls unanswered = c->calls;
 	uint64_t wait_ms = 0;
 
 	stream_close(c->stream);
@@ -79,54 +112,40 @@ static void conn_lost(struct redis_conn *c, const struct err *why)
 	c->greetings = 0;
 	timer_set(c, wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS);
 
-	/* Callbacks may send again (and are refused) or close; they must not meet the old list. */
-	list_init(&unanswered);
-	while ((node = list_pop(&c->calls)) != NULL)
-		list_append(&unanswered, node);
-	while ((node = list_pop(&unanswered)) != NULL) {
-		struct call *call = list_entry(node, struct call, node);
+	/* Callbacks may send again (and are refused) or close; they must not meet the old calls. */
+	c->calls = (struct calls){0};
+	while (unanswered.count > 0) {
+		struct call call = call_pop(&unanswered);
 
-		if (call->fn && c->state != CONN_CLOSED)
-			call->fn(call->ctx, NULL);
-		free(call);
+		if (call.fn && c->state != CONN_CLOSED)
+			call.fn(call.ctx, NULL);
 	}
+	free(unanswered.ring);
 	if (c->state != CONN_CLOSED)
 		c->events->on_down(c->ctx, why);
 }
 
-static int command_send(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+static int command_send(struct redis_conn *c, const struct redis_arg *args, int argc,
 			redis_conn_reply_fn *fn, void *ctx)
 {
-	char *bytes = NULL;
-	struct call *call;
-	long long len = redisFormatCommandArgv(&bytes, argc, argv, argv_len);
-	int rc;
-
-	if (len < 0)
+	if (redis_command_write(stream_output(c->stream), args, argc) < 0)
 		return -1;
-	rc = stream_write(c->stream, bytes, (size_t)len);
-	redisFreeCommand(bytes);
-	if (rc < 0)
-		return -1;
-	call = mem_calloc(1, sizeof(*call));
-	call->fn = fn;
-	call->ctx = ctx;
-	if (list_is_empty(&c->calls)) {
+	if (c->calls.count == 0) {
 		c->waiting_since_ms = uv_now(c->loop);
 		c->was_idle = false;
 		if (c->restart_because == NULL)
 			timer_set(c, WATCH_BUSY_MS);
 	}
-	list_append(&c->calls, &call->node);
+	call_push(&c->calls, (struct call){.fn = fn, .ctx = ctx});
 	return 0;
 }
 
-int redis_conn_command(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,
 		       redis_conn_reply_fn *fn, void *ctx)
 {
 	if (c->state != CONN_UP)
 		return -1;
-	return command_send(c, argc, argv, argv_len, fn, ctx);
+	return command_send(c, args, argc, fn, ctx);
 }
 
 /* The greeting */
@@ -134,11 +153,11 @@ int redis_conn_command(struct redis_conn *c, int argc, const char **argv, const 
 static void greeting_send(struct redis_conn *c, redis_conn_reply_fn *fn, int argc,
 			  const char **argv)
 {
-	size_t lens[4];
+	struct redis_arg args[4];
 
 	for (int i = 0; i < argc; i++)
-		lens[i] = strlen(argv[i]);
-	if (command_send(c, argc, argv, lens, fn, c) == 0)
+		args[i] = (struct redis_arg){argv[i], strlen(argv[i])};
+	if (command_send(c, args, argc, fn, c) == 0)
 		c->greetings++;
 }
 
@@ -197,39 +216,32 @@ static void on_stream_connected(void *ctx)
 
 /* Replies */
 
-static int reply_next(struct redis_conn *c, redisReply **ret_reply, struct err *err)
+static int reply_give(struct redis_conn *c, const redisReply *reply, struct err *err)
 {
-	void *object = NULL;
+	struct call call;
 
-	if (redisReaderGetReply(c->reader, &object) != REDIS_OK)
-		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
-			       c->reader->errstr);
-	*ret_reply = object;
-	if (object != NULL && list_is_empty(&c->calls)) {
-		freeReplyObject(object);
+	if (c->calls.count == 0)
 		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for",
 			       c->address.label);
-	}
+	call = call_pop(&c->calls);
+	c->waiting_since_ms = uv_now(c->loop);
+	c->unfinished = 0;
+	if (call.fn)
+		call.fn(call.ctx, reply);
 	return 0;
 }
 
-static void reply_give(struct redis_conn *c, redisReply *reply)
+/* Between two answers, with no byte of the next. Asking for an answer then would make it look as if
+ * one had begun. */
+static bool reader_is_empty(const redisReader *reader)
 {
-	struct call *call = list_entry(c->calls.next, struct call, node);
-
-	list_remove(&call->node);
-	c->waiting_since_ms = uv_now(c->loop);
-	c->unfinished = 0;
-	if (call->fn)
-		call->fn(call->ctx, reply);
-	free(call);
-	freeReplyObject(reply);
+	return reader->ridx < 0 && reader->pos == reader->len;
 }
 
-static int replies_read(struct redis_conn *c, const char *data, size_t len, struct err *err)
+/* The way of all answers that are not brief. */
+static int replies_parse(struct redis_conn *c, const char *data, size_t len, struct err *err)
 {
 	const struct stream *stream = c->stream;
-	redisReply *reply = NULL;
 
 	if (redis_guard_feed(&c->guard, data, len, err) < 0)
 		return err_prefix(err, "Redis %s: ", c->address.label);
@@ -240,26 +252,57 @@ static int replies_read(struct redis_conn *c, const char *data, size_t len, stru
 	if (redisReaderFeed(c->reader, data, len) != REDIS_OK)
 		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
 			       c->reader->errstr);
-	for (;;) {
-		if (reply_next(c, &reply, err) < 0)
-			return -1;
+	do {
+		void *reply = NULL;
+		int rc;
+
+		if (redisReaderGetReply(c->reader, &reply) != REDIS_OK)
+			return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
+				       c->reader->errstr);
 		if (reply == NULL)
 			return 0;
-		reply_give(c, reply);
-		/* The callback may have closed or restarted the connection. */
+		rc = reply_give(c, reply, err);
+		freeReplyObject(reply);
+		if (rc < 0)
+			return -1;
+		/* A callback may close or restart the connection. */
+	} while (c->stream == stream && !reader_is_empty(c->reader));
+	return 0;
+}
+
+/* Brief answers are taken off the front as long as there are any; hiredis reads on from the first
+ * that is not, up to the end of these bytes. */
+static int replies_read(struct redis_conn *c, const char *data, size_t len, size_t *ret_used,
+			struct err *err)
+{
+	enum redis_brief is = reader_is_empty(c->reader) ? REDIS_BRIEF_YES : REDIS_BRIEF_NO;
+	const struct stream *stream = c->stream;
+	size_t at = 0, used = 0;
+	redisReply reply;
+
+	while (is == REDIS_BRIEF_YES && at < len) {
+		is = redis_brief_read(data + at, len - at, &reply, &used);
+		if (is != REDIS_BRIEF_YES)
+			break;
+		at += used;
+		if (reply_give(c, &reply, err) < 0)
+			return -1;
 		if (c->stream != stream)
 			return 0;
 	}
+	*ret_used = is == REDIS_BRIEF_NO ? len : at;
+	return is == REDIS_BRIEF_NO ? replies_parse(c, data + at, len - at, err) : 0;
 }
 
 static size_t on_stream_data(void *ctx, const char *data, size_t len)
 {
 	struct redis_conn *c = ctx;
 	struct err err = {0};
+	size_t used = len;
 
-	if (replies_read(c, data, len, &err) < 0)
+	if (replies_read(c, data, len, &used, &err) < 0)
 		conn_lost(c, &err);
-	return len;
+	return used;
 }
 
 static void on_stream_failed(void *ctx, const struct err *why)
@@ -308,7 +351,7 @@ static bool is_peer_dead(const struct redis_conn *c)
 		since = stream_last_write_ms(c->stream);
 	if (stream_last_read_ms(c->stream) > since)
 		since = stream_last_read_ms(c->stream);
-	return !list_is_empty(&c->calls) && uv_now(c->loop) - since >= ANSWER_TIMEOUT_MS;
+	return c->calls.count > 0 && uv_now(c->loop) - since >= ANSWER_TIMEOUT_MS;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -333,13 +376,13 @@ static void on_timer(uv_timer_t *timer)
 		conn_lost(c, &err);
 		return;
 	}
-	if (!list_is_empty(&c->calls)) {
+	if (c->calls.count > 0) {
 		timer_set(c, WATCH_BUSY_MS);
 	} else if (!c->was_idle) {
 		c->was_idle = true;
 		timer_set(c, WATCH_IDLE_MS);
 	} else {
-		command_send(c, 1, (const char *[]){"PING"}, (const size_t[]){4}, NULL, NULL);
+		command_send(c, &REDIS_ARG("PING"), 1, NULL, NULL);
 	}
 }
 
@@ -347,10 +390,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void conn_free(struct redis_conn *c)
 {
-	struct list_node *node;
-
-	while ((node = list_pop(&c->calls)) != NULL)
-		free(list_entry(node, struct call, node));
+	free(c->calls.ring);
 	if (c->reader)
 		redisReaderFree(c->reader);
 	redis_address_clear(&c->address);
@@ -363,7 +403,6 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 {
 	struct redis_conn *c = mem_calloc(1, sizeof(*c));
 
-	list_init(&c->calls);
 	if (redis_address_parse(&c->address, options->url, err) < 0) {
 		conn_free(c);
 		return NULL;

@@ -1,6 +1,6 @@
 /*
  * One connection to a Redis server that comes back by itself: pipelined commands over a stream,
- * with hiredis as codec only. AUTH, SELECT and CLIENT SETNAME are done before it counts as up.
+ * with hiredis as a reader only. AUTH, SELECT and CLIENT SETNAME are done before it counts as up.
  * What was not answered when the connection died is handed back (reply NULL), in the order it was
  * sent: the caller decides what to send again.
  *
@@ -19,6 +19,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "transport/redis_codec.h"
 
 #define REDIS_CONN_MAX_REPLY_BYTES ((size_t)64 << 20)
 
@@ -50,9 +51,9 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 bool redis_conn_is_up(const struct redis_conn *c);
 /* Where it goes, for people: "host:port/db" or "/path db". */
 const char *redis_conn_host(const struct redis_conn *c);
-/* Queues a command; all of one turn of the loop leave in one write. -1 when it is not up or its
- * output is full; the callback does not come then. `fn` may be NULL. */
-int redis_conn_command(struct redis_conn *c, int argc, const char **argv, const size_t *argv_len,
+/* Queues a command of at most REDIS_MAX_ARGS; all of one turn of the loop leave in one write. -1
+ * when it is not up or its output is full; the callback does not come then. `fn` may be NULL. */
+int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,
 		       redis_conn_reply_fn *fn, void *ctx);
 /* Throws the connection away and connects again (a fail-over made this server a replica). */
 void redis_conn_restart(struct redis_conn *c, const char *reason);

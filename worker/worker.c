@@ -135,6 +135,17 @@ static void on_backend_room(void *ctx)
 	pump_run(&w->consumer);
 }
 
+/* Nobody waited for the record, because the task's message is answered already. */
+static void on_backend_refused(void *ctx, const char *task_id, enum task_state state,
+			       const struct err *err)
+{
+	struct worker *w = ctx;
+
+	log_error("The result of task %s could not be stored: %s", task_id, err->text);
+	if (state_is_ready(state))
+		w->consumer.finish.lost_records++;
+}
+
 static void on_backend_closed(void *ctx)
 {
 	struct worker *w = ctx;
@@ -154,6 +165,7 @@ static int open_backend(struct worker *w, struct err *err)
 		.max_waiting_bytes = config->worker_max_waiting_bytes,
 		.connect_timeout_s = 4,
 		.on_notice = on_backend_notice,
+		.on_refused = on_backend_refused,
 		.on_room = on_backend_room,
 		.on_closed = on_backend_closed,
 		.ctx = w,

@@ -11,6 +11,7 @@ from celery.result import AsyncResult, GroupResult
 
 import messages
 from messages import new_id
+from services.keeper import wait_until
 
 
 @pytest.fixture
@@ -47,13 +48,16 @@ class Monitor:
         self.connection.__exit__()
 
     def around_publish(self, id):
-        """(names of the commands of whoever published this id, whether a script did)."""
+        """(names of the commands of whoever published this id, the publish's place among them,
+        whether a script did, whether the command before it was a SET ... NX)."""
         at = next(c for c in self.lines if c["command"].startswith("PUBLISH ")
                   and id in c["command"])
         who = (at["client_type"], at["client_port"])
-        names = [c["command"].split()[0].upper() for c in self.lines
-                 if (c["client_type"], c["client_port"]) == who]
-        return names, at["client_type"] == "lua"
+        mine = [c for c in self.lines if (c["client_type"], c["client_port"]) == who]
+        place = mine.index(at)
+        before = mine[place - 1]["command"].split()
+        names = [c["command"].split()[0].upper() for c in mine]
+        return names, place, at["client_type"] == "lua", before[0] == "SET" and "NX" in before
 
 
 class TestRecord:
@@ -85,12 +89,48 @@ class TestRecord:
                 results.wait(id)
             message = listener.get_message(timeout=5)
         assert message["type"] == "message" and message["data"] == results.raw(id)
-        names, is_script = monitor.around_publish(id)
-        at = names.index("PUBLISH")
+        names, at, is_script, is_set_nx = monitor.around_publish(id)
         assert names[at - 1] in ("SETEX", "SET"), names
-        # One or the other makes both happen at once; a look at the old record comes before.
-        assert is_script or (names[at - 2], names[at + 1]) == ("MULTI", "EXEC"), names
-        assert is_script or "GET" in names[:at], names
+        # A script or a transaction makes both happen at once, with a look at the old record before.
+        # The first record of an id may go without: SET NX is the look.
+        assert is_script or is_set_nx or (names[at - 2], names[at + 1]) == ("MULTI", "EXEC"), names
+        assert is_script or is_set_nx or "GET" in names[:at], names
+
+    @staticmethod
+    def _looks(monitor, id):
+        """The commands that stored: EVALSHA and SETEX have looked at the record before, SET not."""
+        return [c["command"].split()[0] for c in monitor.lines
+                if id in c["command"] and c["client_type"] != "lua"
+                and c["command"].split()[0] in ("EVALSHA", "SETEX", "SET")]
+
+    def test_a_result_after_a_state_looks_at_it(self, queue, worker, results):
+        """T-98 T-106"""
+        worker(concurrency=1, settings={"task_track_started": True})
+        with Monitor(results) as monitor:
+            id = queue.send("add", (1, 2))
+            results.wait(id, "SUCCESS")
+        assert self._looks(monitor, id) in (["EVALSHA"] * 2, ["SETEX"] * 2)
+
+    def test_a_result_after_a_retry_looks_at_it(self, queue, worker, results):
+        """T-98"""
+        worker(concurrency=1)
+        with Monitor(results) as monitor:
+            id = queue.send("retry", (1, 0.1))
+            results.wait(id, "SUCCESS")
+        assert self._looks(monitor, id) in (["EVALSHA"] * 2, ["SETEX"] * 2)
+
+    def test_the_result_of_a_redelivered_message_looks(self, queue, worker, results, tmp_path):
+        """T-98 T-56"""
+        out, id = tmp_path / "out", new_id()
+        one = worker(concurrency=1)
+        queue.send("append", (str(out), "x", 1), id=id)
+        wait_until(out.exists, 10, "the body to begin")
+        one.kill()
+        queue.wait_counts(1, 0)
+        with Monitor(results) as monitor:
+            worker(concurrency=1)
+            results.wait(id, "SUCCESS")
+        assert self._looks(monitor, id) in (["EVALSHA"], ["SETEX"])
 
     def test_a_client_may_wait_before_or_come_after(self, app, worker):
         """T-99"""
@@ -144,7 +184,6 @@ class TestRecord:
         worker(settings={"result_backend_transport_options": {"global_keyprefix": prefix}})
         id = queue.send("add", (1, 2))
         queue.wait_empty()
-        from services.keeper import wait_until
         wait_until(lambda: results.client.keys("*"), 10, "a key")
         assert results.client.keys("*") == [f"{expected}celery-task-meta-{id}".encode()]
 

@@ -281,6 +281,7 @@ void consumer_clear(struct consumer *c)
 	requests_clear(&c->requests);
 	limiter_clear(&c->limiter);
 	acks_clear(&c->finish.acks);
+	str_clear(&c->finish.text);
 	free(c->broker_label);
 	c->broker_label = NULL;
 }

@@ -144,6 +144,7 @@ static bool adopt(struct consumer *c, struct delivery d, const struct task_messa
 		}
 		r->session = d.session;
 		r->tag = d.tag;
+		r->has_record = true; /* another worker may have had it in between */
 		c->adopted++;
 		log_info("Task %s[%s] is still running here: its new delivery is taken over",
 			 m->task, m->id);

@@ -89,21 +89,22 @@ static bool may_store_state(const struct finish *f, const struct request *r)
 	return f->backend && !r->policy.ignore_result && !backend_is_full(f->backend);
 }
 
-void finish_store_started(struct finish *f, const struct request *r)
+void finish_store_started(struct finish *f, struct request *r)
 {
 	auto_str result = STR_INIT(4096);
 
+	if (!may_store_state(f, r))
+		return;
 	str_addf(&result, "{\"pid\": %d, \"hostname\": ", (int)r->pid);
 	pyjson_dump_str(&result, f->config->node_name, strlen(f->config->node_name));
 	str_addc(&result, '}');
 	struct finish_record record = {.state = TASK_STARTED, .result = {result.data, result.len}};
 
-	if (may_store_state(f, r))
-		record_store(f, r, &record, NULL, NULL);
+	record_store(f, r, &record, NULL, NULL);
 }
 
-void finish_store_state(struct finish *f, const struct request *r, const char *state,
-			const char *meta, size_t len)
+void finish_store_state(struct finish *f, struct request *r, const char *state, const char *meta,
+			size_t len)
 {
 	struct finish_record record = {
 		.state = state_parse(state),

@@ -26,6 +26,7 @@ struct finish {
 	struct backend *backend; /* NULL = results are disabled */
 	struct acks acks;
 	struct finish_counts counts;
+	struct str text;	 /* of the record at hand; only its memory lasts */
 	size_t publishing_bytes; /* retries and links that the broker has not confirmed */
 	size_t lost_records;	 /* not stored, of tasks that the broker will not deliver again */
 	bool is_ending;		 /* what cannot be brought to its end now is left to the broker */
@@ -40,12 +41,12 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome);
 void finish_expired(struct finish *f, struct request *r);
 
 /* Records outside of a plan. */
-void finish_store_started(struct finish *f, const struct request *r);
-void finish_store_state(struct finish *f, const struct request *r, const char *state,
-			const char *meta, size_t len);
+void finish_store_started(struct finish *f, struct request *r);
+void finish_store_state(struct finish *f, struct request *r, const char *state, const char *meta,
+			size_t len);
 
-/* finish/record.c: encodes and stores; `done` may be NULL (errors are logged then). Returns -1 when
- * the record could not be written (logged); `done` is not called then. */
+/* finish/record.c: encodes and stores; `done` may be NULL (the backend's on_refused tells then).
+ * Returns -1 when the record could not be written (logged); `done` is not called then. */
 struct finish_record {
 	enum task_state state;
 	const char *custom_state; /* when state is TASK_CUSTOM */
@@ -54,7 +55,7 @@ struct finish_record {
 	struct span children; /* JSON text; .data NULL = none */
 	bool has_date;
 };
-int record_store(struct finish *f, const struct request *r, const struct finish_record *record,
+int record_store(struct finish *f, struct request *r, const struct finish_record *record,
 		 backend_done_fn *done, void *ctx);
 /* The same for a step of a chain that will never run. */
 int record_store_step(struct finish *f, const struct signature *step,

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
 #include "worker/finish/finish.h"
@@ -11,20 +10,35 @@
  */
 #define RECORD_OVERHEAD ((size_t)1 << 20)
 
-/* For records that nobody waits for; `ctx` is the task id. */
-static void log_store_error(void *ctx, const struct err *err)
-{
-	auto_free char *id = ctx;
+#define TEXT_KEEP ((size_t)64 << 10)
 
-	if (err)
-		log_error("The result of task %s could not be stored: %s", id, err->text);
+/* -1 when there is no text of it (logged). */
+static int store(struct finish *f, const struct result_record *out, struct backend_record *record,
+		 backend_done_fn *done, void *ctx)
+{
+	struct str *text = &f->text;
+
+	str_shrink(text, TEXT_KEEP);
+	text->max = 4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD;
+	if (result_encode(text, out) < 0) {
+		log_error("A result could not be stored: the record of task %s is too large",
+			  out->task_id);
+		return -1;
+	}
+	record->task_id = out->task_id;
+	record->data = text->data;
+	record->len = text->len;
+	backend_store(f->backend, record, done, ctx);
+	return 0;
 }
 
-static void store(struct finish *f, const char *id, enum task_state state, const struct str *text,
-		  backend_done_fn *done, void *ctx)
+/* The one end of an execution that nobody can have recorded anything about: its message came here
+ * only, and for the first time. (A producer may still send one id twice.) */
+static bool is_only_record(const struct finish *f, const struct request *r, enum task_state state)
 {
-	backend_store(f->backend, id, state, text->data, text->len, done ? done : log_store_error,
-		      done ? ctx : mem_strdup(id));
+	return (state == TASK_SUCCESS || state == TASK_FAILURE) && !r->has_record &&
+	       r->message.retries == 0 && !r->message.is_redelivered &&
+	       r->session == f->acks.session;
 }
 
 static void fill_extended(struct finish *f, struct result_record *out, const struct request *r)
@@ -41,7 +55,7 @@ static void fill_extended(struct finish *f, struct result_record *out, const str
 	out->stamps = m->stamps;
 }
 
-int record_store(struct finish *f, const struct request *r, const struct finish_record *record,
+int record_store(struct finish *f, struct request *r, const struct finish_record *record,
 		 backend_done_fn *done, void *ctx)
 {
 	const struct task_message *m = &r->message;
@@ -57,17 +71,15 @@ int record_store(struct finish *f, const struct request *r, const struct finish_
 		.parent_id = m->parent_id,
 		.task_id = m->id,
 	};
-	auto_str text = STR_INIT(2 * f->config->worker_max_message_bytes + RECORD_OVERHEAD);
+	struct backend_record stored = {
+		.state = record->state,
+		.is_only = is_only_record(f, r, record->state),
+	};
 
+	r->has_record = true;
 	if (f->config->result_extended)
 		fill_extended(f, &out, r);
-	if (result_encode(&text, &out) < 0) {
-		log_error("A result could not be stored: the record of task %s is too large",
-			  m->id);
-		return -1;
-	}
-	store(f, m->id, record->state, &text, done, ctx);
-	return 0;
+	return store(f, &out, &stored, done, ctx);
 }
 
 int record_store_step(struct finish *f, const struct signature *step,
@@ -75,7 +87,6 @@ int record_store_step(struct finish *f, const struct signature *step,
 {
 	auto_str args = STR_INIT(RECORD_OVERHEAD + f->config->worker_max_message_bytes);
 	auto_str kwargs = STR_INIT(RECORD_OVERHEAD + f->config->worker_max_message_bytes);
-	auto_str text = STR_INIT(4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD);
 	struct result_record out = {
 		.status = state_name(record->state),
 		.result = record->result,
@@ -96,20 +107,13 @@ int record_store_step(struct finish *f, const struct signature *step,
 		out.kwargs = (struct span){kwargs.data, kwargs.len};
 		out.retries = step->retries;
 	}
-	if (result_encode(&text, &out) < 0) {
-		log_error("A result could not be stored: the record of task %s is too large",
-			  step->task_id);
-		return -1;
-	}
-	store(f, step->task_id, record->state, &text, done, ctx);
-	return 0;
+	return store(f, &out, &(struct backend_record){.state = record->state}, done, ctx);
 }
 
 void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
 			struct span args)
 {
 	auto_str exception = STR_INIT(RECORD_OVERHEAD);
-	auto_str text = STR_INIT(RECORD_OVERHEAD);
 
 	if (!f->backend || !id)
 		return;
@@ -121,6 +125,5 @@ void record_store_unrun(struct finish *f, const char *id, const char *module, co
 		.date_offset_s = f->config->timezone_offset_s,
 		.task_id = id,
 	};
-	if (result_encode(&text, &out) == 0)
-		store(f, id, TASK_FAILURE, &text, NULL, NULL);
+	store(f, &out, &(struct backend_record){.state = TASK_FAILURE}, NULL, NULL);
 }

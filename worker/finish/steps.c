@@ -23,42 +23,14 @@ static void on_stored(void *ctx, const struct err *err)
 	finish_go_on(r->finish, r);
 }
 
-/* A record whose request is gone. */
-struct unwaited {
-	struct finish *finish;
-	char id[];
-};
-
-static void on_unwaited_stored(void *ctx, const struct err *err)
-{
-	auto_free struct unwaited *u = ctx;
-
-	if (!err)
-		return;
-	log_error("The result of task %s could not be stored: %s", u->id, err->text);
-	u->finish->lost_records++;
-}
-
-static void store_unwaited(struct finish *f, const struct request *r,
-			   const struct finish_record *record)
-{
-	size_t size = strlen(r->message.id) + 1;
-	struct unwaited *u = mem_alloc(sizeof(*u) + size);
-
-	u->finish = f;
-	memcpy(u->id, r->message.id, size);
-	if (record_store(f, r, record, on_unwaited_stored, u) != 0)
-		free(u);
-}
-
 /* A late ack waits until the record is safe, and so do errbacks, which may look at it; an early ack
  * has gone out, nothing depends on the rest. */
 enum step_result step_store(struct finish *f, struct request *r, const struct finish_record *record)
 {
 	if (!f->backend)
 		return STEP_NEXT;
-	if (r->is_settled && !canvas_has_errbacks(&r->message)) {
-		store_unwaited(f, r, record);
+	if (r->is_settled && state_is_ready(record->state) && !canvas_has_errbacks(&r->message)) {
+		record_store(f, r, record, NULL, NULL);
 		return STEP_NEXT;
 	}
 	r->finish = f;
@@ -330,6 +302,8 @@ enum step_result step_log_retry(struct finish *f, struct request *r)
 	auto_str label = STR_INIT(4096);
 
 	f->counts.retried++;
+	if (!log_is_on(LOG_INFO))
+		return STEP_NEXT;
 	request_label(&label, r);
 	log_write(LOG_INFO, &ctx, "Task %s retry: Retry in %gs%s%s", label.data,
 		  r->outcome.countdown_s, repr ? ": " : "", repr ? repr : "");
@@ -341,6 +315,8 @@ enum step_result step_log_ignored(struct finish *f, struct request *r)
 	auto_str label = STR_INIT(4096);
 
 	f->counts.ignored++;
+	if (!log_is_on(LOG_INFO))
+		return STEP_NEXT;
 	request_label(&label, r);
 	log_info("Task %s ignored", label.data);
 	return STEP_NEXT;

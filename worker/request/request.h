@@ -62,6 +62,7 @@ struct request {
 	unsigned session;
 	uint64_t tag;
 	bool is_settled; /* acked or rejected, or would be if its connection still stood */
+	bool has_record; /* something is stored under its id, or may have been by another worker */
 
 	pid_t pid; /* of the slot, once accepted */
 	int64_t accepted_wall_us;

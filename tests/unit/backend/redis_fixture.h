@@ -25,7 +25,7 @@ struct fixture {
 	struct backend_options options;
 	struct backend *backend;
 	unsigned done, failed, notices, errors, rooms;
-	char last_notice[600];
+	char last_notice[600], refused[64];
 	unsigned order[MAX_SEEN]; /* of the stores whose `done` came */
 	struct err last;
 	char *got;
@@ -44,6 +44,16 @@ static inline void on_notice(void *ctx, bool is_error, const char *text)
 static inline void on_room(void *ctx)
 {
 	((struct fixture *)ctx)->rooms++;
+}
+
+static inline void on_refused(void *ctx, const char *task_id, enum task_state state,
+			      const struct err *err)
+{
+	struct fixture *x = ctx;
+
+	ck_assert_int_eq(state, TASK_SUCCESS);
+	ck_assert_ptr_nonnull(err);
+	snprintf(x->refused, sizeof(x->refused), "%s", task_id);
 }
 
 static inline void on_closed(void *ctx)
@@ -86,6 +96,7 @@ static inline void set_up(struct fixture *x)
 					      .max_waiting_bytes = 64 << 20,
 					      .connect_timeout_s = 2,
 					      .on_notice = on_notice,
+					      .on_refused = on_refused,
 					      .on_room = on_room,
 					      .on_closed = on_closed,
 					      .ctx = x};
@@ -122,9 +133,28 @@ static inline void tear_down(struct fixture *x)
 }
 
 static inline void store_as(struct fixture *x, const char *id, enum task_state state,
-			    const char *record)
+			    const char *text)
 {
-	backend_store(x->backend, id, state, record, strlen(record), on_done, x);
+	struct backend_record record = {id, state, false, text, strlen(text)};
+
+	backend_store(x->backend, &record, on_done, x);
+}
+
+/* A record that is the only one of its id. */
+static inline void store_only(struct fixture *x, const char *id, enum task_state state,
+			      const char *text)
+{
+	struct backend_record record = {id, state, true, text, strlen(text)};
+
+	backend_store(x->backend, &record, on_done, x);
+}
+
+/* Without `done`. */
+static inline void store_silently(struct fixture *x, const char *id, const char *text)
+{
+	struct backend_record record = {id, TASK_SUCCESS, true, text, strlen(text)};
+
+	backend_store(x->backend, &record, NULL, NULL);
 }
 
 static inline void store(struct fixture *x, const char *id, const char *record)

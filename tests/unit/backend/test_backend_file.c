@@ -97,7 +97,12 @@ static void tear_down(struct fixture *x)
 
 static void store(struct fixture *x, const char *id, const char *record)
 {
-	backend_store(x->backend, id, TASK_SUCCESS, record, strlen(record), on_done, x);
+	backend_store(x->backend,
+		      &(struct backend_record){.task_id = id,
+					       .state = TASK_SUCCESS,
+					       .data = record,
+					       .len = strlen(record)},
+		      on_done, x);
 }
 
 /* The content of the key's file, to be freed; NULL when there is none. */

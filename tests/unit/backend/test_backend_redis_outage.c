@@ -156,8 +156,13 @@ START_TEST(nothing_is_lost_when_redis_dies_in_the_middle) /* timeout 30 */
 		auto_free char *record = mem_printf("{\"status\": \"SUCCESS\", \"result\": %u}", i);
 
 		numbers[i] = (struct numbered){&x, i};
-		backend_store(x.backend, id, TASK_SUCCESS, record, strlen(record), on_numbered_done,
-			      &numbers[i]);
+		backend_store(x.backend,
+			      &(struct backend_record){.task_id = id,
+						       .state = TASK_SUCCESS,
+						       .is_only = i % 2 == 0,
+						       .data = record,
+						       .len = strlen(record)},
+			      on_numbered_done, &numbers[i]);
 		if (i == MANY / 2) {
 			wait_until(&x.loop, x.done > MANY / 4, 2000);
 			redis_server_stop(&x.server, SIGKILL);

@@ -24,6 +24,9 @@ START_TEST(answers_are_classed_by_their_code)
 		{"NOPERM this user has no permissions", REDIS_ANSWER_NO_COMMAND},
 		{"ERR unknown command `EVALSHA`, with args beginning with: ",
 		 REDIS_ANSWER_NO_COMMAND},
+		{"ERR The user executing the script can't run this command or subcommand script: "
+		 "b652, on @user_script:1.",
+		 REDIS_ANSWER_NO_COMMAND},
 		{"WRONGTYPE Operation against a key", REDIS_ANSWER_FINAL},
 		{"ERR syntax error", REDIS_ANSWER_FINAL},
 		{"ERR text that says READONLY somewhere", REDIS_ANSWER_FINAL},
