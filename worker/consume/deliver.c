@@ -129,21 +129,16 @@ static bool refuse_canvas(struct consumer *c, struct delivery d, const struct ta
 static bool adopt(struct consumer *c, struct delivery d, const struct task_message *m)
 {
 	enum answer how = ANSWER_ACK;
-	struct request *r = NULL;
+	struct request *r = requests_find(&c->requests, m->id, m->retries);
 
-	while ((r = requests_find(&c->requests, m->id, r))) {
-		if (r->message.retries != m->retries)
-			continue;
-		if (r->session == d.session && m->retries == 0)
-			continue; /* the producer sent it twice, and twice it runs */
-		if (r->session == d.session) {
-			log_info("Task %s[%s]: a second copy of its retry is dropped", m->task,
-				 m->id);
-			answer(c, d, ANSWER_ACK);
-			return true;
-		}
-		r->session = d.session;
-		r->tag = d.tag;
+	if (r && r->session == d.session && m->retries > 0) {
+		log_info("Task %s[%s]: a second copy of its retry is dropped", m->task, m->id);
+		answer(c, d, ANSWER_ACK);
+		return true;
+	}
+	/* One of this session means that the producer sent it twice, and twice it runs. */
+	if (r && r->session != d.session) {
+		requests_adopt(&c->requests, r, d.session, d.tag);
 		r->has_record = true; /* another worker may have had it in between */
 		c->adopted++;
 		log_info("Task %s[%s] is still running here: its new delivery is taken over",

@@ -39,18 +39,27 @@ void requests_clear(struct requests *all)
 }
 
 /* FNV-1a: ids are short and mostly random already. */
-static size_t hash_id(const char *id)
+static size_t hash_key(const char *id, int64_t retries)
 {
-	uint64_t hash = 14695981039346656037u;
+	uint64_t hash = 14695981039346656037u ^ (uint64_t)retries;
 
 	for (; *id; id++)
 		hash = (hash ^ (unsigned char)*id) * 1099511628211u;
 	return (size_t)(hash ^ (hash >> 32));
 }
 
-static struct request **bucket_of(const struct requests *all, const char *id)
+static struct request **bucket_of(const struct requests *all, const char *id, int64_t retries)
 {
-	return &all->buckets[hash_id(id) & (all->bucket_count - 1)];
+	return &all->buckets[hash_key(id, retries) & (all->bucket_count - 1)];
+}
+
+static void bucket_push(struct requests *all, struct request *r)
+{
+	struct request **bucket = bucket_of(all, r->message.id, r->message.retries);
+
+	r->is_first_twin = true;
+	r->index_next = *bucket;
+	*bucket = r;
 }
 
 static void index_grow(struct requests *all)
@@ -65,45 +74,66 @@ static void index_grow(struct requests *all)
 
 		while (r) {
 			struct request *next = r->index_next;
-			struct request **bucket = bucket_of(all, r->message.id);
 
-			r->index_next = *bucket;
-			*bucket = r;
+			bucket_push(all, r);
 			r = next;
 		}
 	}
 	free(old);
 }
 
+struct request *requests_find(const struct requests *all, const char *id, int64_t retries)
+{
+	struct request *r = *bucket_of(all, id, retries);
+
+	while (r && (r->message.retries != retries || strcmp(r->message.id, id) != 0))
+		r = r->index_next;
+	return r;
+}
+
 static void index_add(struct requests *all, struct request *r)
 {
-	if (all->total >= all->bucket_count)
-		index_grow(all);
-	struct request **bucket = bucket_of(all, r->message.id);
+	struct request *first = requests_find(all, r->message.id, r->message.retries);
 
-	r->index_next = *bucket;
-	*bucket = r;
+	list_init(&r->twins);
 	all->total++;
+	if (first) {
+		list_append(&first->twins, &r->twins);
+		return;
+	}
+	if (all->total > all->bucket_count)
+		index_grow(all);
+	bucket_push(all, r);
 }
 
 static void index_remove(struct requests *all, struct request *r)
 {
-	struct request **at = bucket_of(all, r->message.id);
+	struct request *next = list_entry(r->twins.next, struct request, twins);
 
-	while (*at != r)
-		at = &(*at)->index_next;
-	*at = r->index_next;
 	all->total--;
+	if (r->is_first_twin) {
+		struct request **at = bucket_of(all, r->message.id, r->message.retries);
+
+		while (*at != r)
+			at = &(*at)->index_next;
+		*at = r->index_next;
+		if (next != r) {
+			next->is_first_twin = true;
+			next->index_next = *at;
+			*at = next;
+		}
+	}
+	r->is_first_twin = false;
+	r->index_next = NULL;
+	list_remove(&r->twins);
 }
 
-struct request *requests_find(const struct requests *all, const char *id,
-			      const struct request *previous)
+void requests_adopt(struct requests *all, struct request *r, unsigned session, uint64_t tag)
 {
-	struct request *r = previous ? previous->index_next : *bucket_of(all, id);
-
-	while (r && strcmp(r->message.id, id) != 0)
-		r = r->index_next;
-	return r;
+	r->session = session;
+	r->tag = tag;
+	index_remove(all, r);
+	index_add(all, r);
 }
 
 static bool choose(enum sm_choice choice, bool otherwise)

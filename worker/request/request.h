@@ -51,11 +51,13 @@ struct request {
 	const struct task_entry *task;
 	struct request_policy policy;
 
-	enum request_state state; /* written by requests_move only */
-	struct list_node node;	  /* on the list of its state */
-	struct heap_node due;	  /* on the heap while it waits for a time */
-	int64_t start_us;	  /* wall time at which it may start, while WAITING_RATE */
-	struct request *index_next;
+	enum request_state state;   /* written by requests_move only */
+	struct list_node node;	    /* on the list of its state */
+	struct heap_node due;	    /* on the heap while it waits for a time */
+	int64_t start_us;	    /* wall time at which it may start, while WAITING_RATE */
+	struct request *index_next; /* the next key in its bucket; of the first of its key only */
+	struct list_node twins;	    /* ring of those with the same key, the oldest first */
+	bool is_first_twin;
 
 	/* The delivery that answers for it. After a lost connection `session` is old until the
 	 * message comes again and is adopted. */
@@ -76,7 +78,7 @@ struct requests {
 	struct list_node lists[REQUEST_STATE_COUNT];
 	size_t counts[REQUEST_STATE_COUNT];
 	struct heap eta;
-	struct request **buckets; /* by hash of the id; length is a power of two */
+	struct request **buckets; /* by hash of id and retries; length is a power of two */
 	size_t bucket_count, total;
 };
 
@@ -90,9 +92,11 @@ struct request *request_new(struct requests *all, struct task_message *message,
 void request_free(struct requests *all, struct request *r);
 void requests_move(struct requests *all, struct request *r, enum request_state state);
 
-/* The next request with this id after `previous` (NULL = first); NULL when there is none. */
-struct request *requests_find(const struct requests *all, const char *id,
-			      const struct request *previous);
+/* Of the requests with this id and number of retries the one with the oldest delivery; NULL when
+ * there is none. A producer may use one id for very many messages. */
+struct request *requests_find(const struct requests *all, const char *id, int64_t retries);
+/* The message was delivered anew; that is the newest delivery there is. */
+void requests_adopt(struct requests *all, struct request *r, unsigned session, uint64_t tag);
 
 /* The name for logs: "name[id]"; the shadow name where there is one. */
 int request_label(struct str *out, const struct request *r);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "worker/request/request.h"
 
 static const struct sm_task plain = {.name = "t.plain"};
@@ -38,34 +39,72 @@ START_TEST(a_request_is_found_by_its_id_among_many)
 		snprintf(id, sizeof(id), "id-%d", i);
 		make(&all, &plain_entry, id, &config);
 	}
-	struct request *r = requests_find(&all, "id-4321", NULL);
+	struct request *r = requests_find(&all, "id-4321", 0);
 
 	ck_assert_ptr_nonnull(r);
 	ck_assert_str_eq(r->message.id, "id-4321");
-	ck_assert_ptr_null(requests_find(&all, "id-4321", r));
-	ck_assert_ptr_null(requests_find(&all, "id-5000", NULL));
+	ck_assert_ptr_null(requests_find(&all, "id-4321", 1));
+	ck_assert_ptr_null(requests_find(&all, "id-5000", 0));
 	request_free(&all, r);
-	ck_assert_ptr_null(requests_find(&all, "id-4321", NULL));
+	ck_assert_ptr_null(requests_find(&all, "id-4321", 0));
 	requests_clear(&all);
 }
 END_TEST
 
-START_TEST(two_requests_with_one_id_are_both_found)
+START_TEST(of_requests_with_one_id_the_oldest_delivery_is_found_first)
 {
 	struct requests all;
 	struct config config = {0};
+	struct request *r[4];
 
 	requests_init(&all);
-	make(&all, &plain_entry, "twin", &config);
-	make(&all, &plain_entry, "other", &config);
-	make(&all, &plain_entry, "twin", &config);
-	struct request *first = requests_find(&all, "twin", NULL);
-	struct request *second = requests_find(&all, "twin", first);
-
-	ck_assert_ptr_nonnull(second);
-	ck_assert_ptr_ne(first, second);
-	ck_assert_ptr_null(requests_find(&all, "twin", second));
+	for (unsigned i = 0; i < 4; i++) {
+		r[i] = make(&all, &plain_entry, "twin", &config);
+		r[i]->session = i / 2 + 1;
+		make(&all, &plain_entry, "other", &config);
+	}
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[0]);
+	requests_adopt(&all, r[0], 3, 7);
+	ck_assert_uint_eq(r[0]->session, 3);
+	ck_assert_uint_eq(r[0]->tag, 7);
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[1]);
+	request_free(&all, r[2]);
+	request_free(&all, r[1]);
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[3]);
+	request_free(&all, r[3]);
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[0]);
+	request_free(&all, r[0]);
+	ck_assert_ptr_null(requests_find(&all, "twin", 0));
+	ck_assert_ptr_nonnull(requests_find(&all, "other", 0));
 	requests_clear(&all);
+}
+END_TEST
+
+/* Quadratic work would take minutes. */
+START_TEST(very_many_messages_may_have_one_id) /* timeout 20 */
+{
+	enum { MANY = 100000 };
+	struct requests all;
+	struct config config = {0};
+	struct request **r = mem_calloc(MANY, sizeof(struct request *));
+
+	requests_init(&all);
+	for (unsigned i = 0; i < MANY; i++) {
+		r[i] = make(&all, &plain_entry, "one", &config);
+		r[i]->session = 1;
+		ck_assert_ptr_eq(requests_find(&all, "one", 0), r[0]);
+	}
+	for (unsigned i = 0; i < MANY; i++) { /* all are delivered again */
+		ck_assert_ptr_eq(requests_find(&all, "one", 0), r[i]);
+		requests_adopt(&all, r[i], 2, i);
+	}
+	for (unsigned i = MANY; i > MANY / 2; i--) /* freed from the newest and the oldest on */
+		request_free(&all, r[i - 1]);
+	for (unsigned i = 0; i < MANY / 2; i++)
+		request_free(&all, r[i]);
+	ck_assert_uint_eq(all.total, 0);
+	requests_clear(&all);
+	free(r);
 }
 END_TEST
 
