@@ -267,6 +267,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	c->finish.ctx = c;
 	c->qos_base = config->worker_concurrency * config->worker_prefetch_multiplier;
 	c->qos_sent = c->qos_base;
+	acks_prefetch(&c->finish.acks, c->qos_sent);
 	str_init(&label, 1024);
 	auto_free char *first = url_list_item(config->broker_url, 0);
 	if (first && url_parse(&url, first, NULL) == 0) {

@@ -30,5 +30,6 @@ void qos_update(struct consumer *c)
 	if (count == c->qos_sent)
 		return;
 	c->qos_sent = (unsigned)count;
+	acks_prefetch(&c->finish.acks, c->qos_sent);
 	broker_qos(c->broker, c->qos_sent);
 }

@@ -15,7 +15,8 @@
  * (two times 120 s) or by the kernel. */
 #define IN_FLIGHT_US  (600 * 1000000LL)
 #define REMEMBER_US   (600 * 1000000LL) /* redelivery follows a reconnect much sooner */
-#define REMEMBER_MOST 100000
+#define REMEMBER_MOST ACKS_RECENT_MOST
+#define RECENT_FIRST  256
 
 struct acks_ended {
 	struct acks_key key;
@@ -45,7 +46,18 @@ static struct acks_key key_of(const char *id, int64_t retries)
 void acks_init(struct acks *acks)
 {
 	memset(acks, 0, sizeof(*acks));
-	acks->recent = mem_calloc(ACKS_RECENT, sizeof(*acks->recent));
+	acks->recent_most = ACKS_RECENT_LEAST;
+	acks->recent_cap = RECENT_FIRST;
+	acks->recent = mem_calloc(acks->recent_cap, sizeof(*acks->recent));
+}
+
+/* Never less than before: what was taken ahead then may still be unacked. */
+void acks_prefetch(struct acks *acks, unsigned count)
+{
+	size_t most = count == 0 || count > ACKS_RECENT_MOST ? ACKS_RECENT_MOST : count;
+
+	if (most > acks->recent_most)
+		acks->recent_most = most;
 }
 
 static void forget(struct acks *acks, struct acks_ended *e)
@@ -85,14 +97,19 @@ void acks_session_up(struct acks *acks, unsigned session)
 	acks->session = session;
 }
 
+static uint64_t recent_first(const struct acks *acks)
+{
+	return acks->recent_count > acks->recent_cap ? acks->recent_count - acks->recent_cap : 0;
+}
+
 void acks_session_down(struct acks *acks)
 {
 	int64_t now = clock_mono_us();
-	uint64_t first = acks->recent_count > ACKS_RECENT ? acks->recent_count - ACKS_RECENT : 0;
+	uint64_t first = recent_first(acks);
 
 	acks->session = 0;
 	for (uint64_t i = first; i < acks->recent_count; i++) {
-		const struct acks_recent *recent = &acks->recent[i % ACKS_RECENT];
+		const struct acks_recent *recent = &acks->recent[i % acks->recent_cap];
 
 		if (now - recent->at_us <= IN_FLIGHT_US)
 			remember(acks, &recent->key, recent->answer, now);
@@ -108,10 +125,27 @@ void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enu
 		broker_reject(acks->broker, session, tag, answer == ANSWER_REQUEUE);
 }
 
+static void recent_grow(struct acks *acks)
+{
+	uint64_t first = recent_first(acks), count = acks->recent_count - first;
+	size_t cap =
+		acks->recent_cap * 2 < acks->recent_most ? acks->recent_cap * 2 : acks->recent_most;
+	struct acks_recent *grown = mem_calloc(cap, sizeof(*grown));
+
+	for (uint64_t i = 0; i < count; i++)
+		grown[i] = acks->recent[(first + i) % acks->recent_cap];
+	free(acks->recent);
+	acks->recent = grown;
+	acks->recent_cap = cap;
+	acks->recent_count = count;
+}
+
 /* An answer that is on the wire now. */
 static void sent(struct acks *acks, const struct acks_key *key, enum answer answer)
 {
-	acks->recent[acks->recent_count++ % ACKS_RECENT] =
+	if (acks->recent_count >= acks->recent_cap && acks->recent_cap < acks->recent_most)
+		recent_grow(acks);
+	acks->recent[acks->recent_count++ % acks->recent_cap] =
 		(struct acks_recent){.key = *key, .answer = answer, .at_us = clock_mono_us()};
 }
 

@@ -20,7 +20,11 @@
 
 enum answer { ANSWER_ACK, ANSWER_REJECT, ANSWER_REQUEUE };
 
-#define ACKS_RECENT 8192 /* answers that may have been on the wire when a connection breaks */
+/* Answers that may have been on the wire when a connection breaks: what the broker counts as
+ * unacked, so no more than were ever taken ahead. With an unlimited prefetch, or one above the
+ * most, the oldest beyond the most are forgotten. */
+#define ACKS_RECENT_LEAST 8192
+#define ACKS_RECENT_MOST  100000
 
 struct acks_key {
 	uint64_t id_hash[2];
@@ -36,14 +40,17 @@ struct acks_ended;
 struct acks {
 	struct broker *broker;
 	unsigned session;	    /* the session that answers go to; 0 = none */
-	struct acks_recent *recent; /* ring of ACKS_RECENT */
-	uint64_t recent_count;	    /* ever written */
-	struct acks_ended *ended;   /* hash, oldest first */
-	uint64_t skipped;	    /* redelivered messages that were not run again */
+	struct acks_recent *recent; /* ring, grows up to recent_most */
+	size_t recent_cap, recent_most;
+	uint64_t recent_count;	  /* written since it grew or the connection broke */
+	struct acks_ended *ended; /* hash, oldest first */
+	uint64_t skipped;	  /* redelivered messages that were not run again */
 };
 
 void acks_init(struct acks *acks);
 void acks_clear(struct acks *acks);
+/* The broker's prefetch count from now on; 0 = unlimited. */
+void acks_prefetch(struct acks *acks, unsigned count);
 void acks_session_up(struct acks *acks, unsigned session);
 void acks_session_down(struct acks *acks);
 /* Answers for a request, once; further calls are ignored. */

@@ -152,3 +152,48 @@ START_TEST(a_retried_task_is_known_when_a_copy_of_its_message_comes)
 	acks_clear(&acks);
 }
 END_TEST
+
+/* Answers `count` tasks on a connection that breaks then; how many of them are still known. */
+static unsigned known_after_a_break(struct acks *acks, unsigned from, unsigned count)
+{
+	struct requests all;
+	unsigned known = 0;
+	char id[32];
+
+	requests_init(&all);
+	acks_session_down(acks);
+	for (unsigned i = from; i < from + count; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		acks_answer(acks, make(&all, id, 0), ANSWER_ACK);
+	}
+	requests_clear(&all);
+	acks_session_up(acks, 2);
+	for (unsigned i = from; i < from + count; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		ck_assert(acks_has_ended(acks, id, 0, NULL)); /* and is answered again */
+	}
+	acks_session_down(acks);
+	for (unsigned i = from; i < from + count; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		known += acks_has_ended(acks, id, 0, NULL);
+	}
+	return known;
+}
+
+START_TEST(as_many_answers_are_known_after_a_break_as_were_taken_ahead)
+{
+	struct acks acks;
+
+	acks_init(&acks);
+	acks_prefetch(&acks, 8);
+	ck_assert_uint_eq(known_after_a_break(&acks, 0, 10000), ACKS_RECENT_LEAST);
+	acks_prefetch(&acks, 20000);
+	ck_assert_uint_eq(known_after_a_break(&acks, 100000, 20000), 20000);
+	ck_assert_uint_eq(known_after_a_break(&acks, 200000, 20001), 20000);
+	acks_prefetch(&acks, 10);
+	ck_assert_uint_eq(known_after_a_break(&acks, 300000, 20000), 20000);
+	acks_prefetch(&acks, 0);
+	ck_assert_uint_eq(known_after_a_break(&acks, 400000, 100000), 100000);
+	acks_clear(&acks);
+}
+END_TEST
