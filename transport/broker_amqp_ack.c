@@ -95,9 +95,18 @@ static uint64_t window_advance(struct amqp_ack_window *w, size_t *ret_acks)
 	return last;
 }
 
+static void drop_pending(struct amqp_ack_window *w, size_t count)
+{
+	w->pending_count -= count;
+	if (count > 0)
+		memmove(w->pending, w->pending + count, w->pending_count * sizeof(w->pending[0]));
+}
+
 static void send_singles(struct amqp_ack_window *w, amqp_settle_fn *send, void *ctx)
 {
-	for (size_t i = 0; i < w->pending_count; i++) {
+	size_t count = w->pending_count < ACK_FLUSH_MOST ? w->pending_count : ACK_FLUSH_MOST;
+
+	for (size_t i = 0; i < count; i++) {
 		uint64_t tag = w->pending[i].tag;
 		struct amqp_ack_entry *entry = window_find(w, tag);
 
@@ -107,7 +116,27 @@ static void send_singles(struct amqp_ack_window *w, amqp_settle_fn *send, void *
 			w->settled++;
 		}
 	}
-	w->pending_count = 0;
+	drop_pending(w, count);
+}
+
+/* False when some are left, which no ack may pass over. */
+static bool send_refusals(struct amqp_ack_window *w, amqp_settle_fn *send, void *ctx)
+{
+	size_t kept = 0, sent = 0, refusals = 0;
+
+	for (size_t i = 0; i < w->pending_count; i++) {
+		bool is_refusal = w->pending[i].how != SETTLE_ACK;
+
+		refusals += is_refusal;
+		if (is_refusal && sent < ACK_FLUSH_MOST) {
+			send(ctx, w->pending[i].tag, w->pending[i].how, false);
+			sent++;
+		} else {
+			w->pending[kept++] = w->pending[i];
+		}
+	}
+	w->pending_count = kept;
+	return sent == refusals;
 }
 
 size_t ack_window_flush(struct amqp_ack_window *w, size_t may_hold, amqp_settle_fn *send, void *ctx)
@@ -116,14 +145,13 @@ size_t ack_window_flush(struct amqp_ack_window *w, size_t may_hold, amqp_settle_
 
 	if (w->pending_count == 0)
 		return 0;
-	for (size_t i = 0; i < w->pending_count; i++)
-		if (w->pending[i].how != SETTLE_ACK)
-			send(ctx, w->pending[i].tag, w->pending[i].how, false);
+	if (!send_refusals(w, send, ctx))
+		return w->pending_count;
 	uint64_t last = window_advance(w, &acks);
 	if (acks > 0)
 		send(ctx, last, SETTLE_ACK, acks > 1);
 	for (size_t i = 0; i < w->pending_count; i++)
-		if (w->pending[i].how == SETTLE_ACK && w->pending[i].tag > last)
+		if (w->pending[i].tag > last)
 			w->pending[kept++] = w->pending[i];
 	w->pending_count = kept;
 	if (kept > may_hold)

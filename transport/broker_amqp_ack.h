@@ -39,9 +39,11 @@ void ack_window_add(struct amqp_ack_window *w, uint64_t tag);
  * which would close the channel. */
 bool ack_window_settle(struct amqp_ack_window *w, uint64_t tag, enum amqp_settle how);
 typedef void amqp_settle_fn(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple);
-/* Calls `send` for every method to be sent, refusals before the acks that pass over them. Up to
- * `may_hold` acks beyond an open tag are kept for a later flush, which may take them all with one
- * "multiple"; returns how many are held. */
+/* Calls `send` for every method to be sent, refusals before the acks that pass over them, and about
+ * ACK_FLUSH_MOST of them; what is beyond that stays for the next flush. Up to `may_hold` acks
+ * beyond an open tag are kept for a later flush as well, which may take them all with one
+ * "multiple". Returns how many are kept. */
+#define ACK_FLUSH_MOST 65536
 size_t ack_window_flush(struct amqp_ack_window *w, size_t may_hold, amqp_settle_fn *send,
 			void *ctx);
 

@@ -129,13 +129,22 @@ static void flush_acks(struct amqp_consumer *c)
 		uv_timer_start(&c->hold_timer, on_hold_end, HOLD_MS, 0);
 }
 
+/* The goodbye waits until every ack is with the kernel: nothing is sent after it. */
+static void close_continue(struct amqp_consumer *c)
+{
+	if (c->acks.pending_count == 0 && amqp_conn_pending(c->link.conn) == 0)
+		link_stop(&c->link);
+	else
+		amqp_conn_wake(c->link.conn);
+}
+
 static void consumer_flush(void *ctx)
 {
 	struct amqp_consumer *c = ctx;
 
-	/* While the broker does not read, acks stay in the window; it tells when there is room. */
 	if (!c->link.up_since_ms)
 		return;
+	/* While the broker does not read, acks stay in the window; it tells when there is room. */
 	if (amqp_conn_pending(c->link.conn) > AMQP_OUTPUT_TARGET) {
 		amqp_conn_wake(c->link.conn);
 		return;
@@ -143,6 +152,8 @@ static void consumer_flush(void *ctx)
 	flush_acks(c);
 	if (c->is_qos_dirty)
 		qos_send(c);
+	if (c->is_closing)
+		close_continue(c);
 }
 
 static void consumer_opened(void *ctx)
@@ -265,8 +276,9 @@ void amqp_consumer_pause(struct amqp_consumer *c)
 void amqp_consumer_close(struct amqp_consumer *c)
 {
 	c->is_closing = true;
-	consumer_flush(c);
-	if (!link_stop(&c->link))
+	if (c->link.up_since_ms)
+		amqp_conn_wake(c->link.conn);
+	else if (!link_stop(&c->link))
 		amqp_broker_part_closed(c->broker);
 }
 

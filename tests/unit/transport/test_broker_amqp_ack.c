@@ -219,3 +219,44 @@ START_TEST(open_tags_are_counted)
 	ck_assert_uint_eq(w.open, 0);
 }
 END_TEST
+
+static void count_only(void *ctx, uint64_t tag, enum amqp_settle how, bool multiple)
+{
+	unsigned *counts = ctx;
+
+	(void)tag;
+	counts[how] += 1;
+	counts[3] += multiple;
+}
+
+START_TEST(a_flush_is_bounded_and_no_ack_passes_over_a_refusal_that_waits)
+{
+	struct amqp_ack_window w;
+	unsigned counts[4] = {0};
+
+	ack_window_init(&w);
+	add(&w, 1, 2 * ACK_FLUSH_MOST);
+	for (uint64_t tag = 1; tag <= ACK_FLUSH_MOST + 10; tag++)
+		ack_window_settle(&w, tag, SETTLE_REQUEUE);
+	ack_window_settle(&w, ACK_FLUSH_MOST + 11, SETTLE_ACK);
+	ck_assert_uint_eq(ack_window_flush(&w, 0, count_only, counts), 11);
+	ck_assert_uint_eq(counts[SETTLE_REQUEUE], ACK_FLUSH_MOST);
+	ck_assert_uint_eq(counts[SETTLE_ACK], 0);
+	ck_assert_uint_eq(ack_window_flush(&w, 0, count_only, counts), 0);
+	ck_assert_uint_eq(counts[SETTLE_REQUEUE], ACK_FLUSH_MOST + 10);
+	ck_assert_uint_eq(counts[SETTLE_ACK], 1);
+	ack_window_clear(&w);
+
+	memset(counts, 0, sizeof(counts));
+	add(&w, 1, ACK_FLUSH_MOST + 10);
+	for (uint64_t tag = 2; tag <= ACK_FLUSH_MOST + 10; tag++)
+		ack_window_settle(&w, tag, SETTLE_ACK);
+	ck_assert_uint_eq(ack_window_flush(&w, 0, count_only, counts), 9);
+	ck_assert_uint_eq(counts[SETTLE_ACK], ACK_FLUSH_MOST);
+	ack_window_settle(&w, 1, SETTLE_ACK);
+	ck_assert_uint_eq(ack_window_flush(&w, 0, count_only, counts), 0);
+	ck_assert_uint_eq(counts[SETTLE_ACK], ACK_FLUSH_MOST + 1);
+	ck_assert_uint_eq(counts[3], 1);
+	ack_window_clear(&w);
+}
+END_TEST
