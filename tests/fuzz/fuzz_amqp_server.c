@@ -8,14 +8,12 @@
 #include <uv.h>
 
 #include "base/mem.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_stream.h"
 #include "transport/broker.h"
-#include "transport/stream.h"
 
 #define SECRET	      "S3cr3t-9f"
 #define MESSAGE_MAX   2000
 #define FRAME_MAX     131072
-#define STREAMS_MAX   16
 #define TAGS_MAX      256
 #define PUBLISHES_MAX 64
 
@@ -23,21 +21,11 @@ enum step { RAW, METHOD, HEADER, BODY, LOGIN, OPENED, ACT, FAIL, STEP_COUNT };
 enum { TO_PUBLISHER = 0x08, NO_WRITE = 0x10 }; /* flags of a step */
 enum act { ACK, REJECT, REQUEUE, QOS, PUBLISH, CANCEL, CONSUME, PAUSE, CLOSE, RUN, ACT_COUNT };
 
-struct stream {
-	const struct stream_events *events;
-	void *ctx;
-	size_t max_input;
-	struct str in, out;
-	bool is_connected, is_failed, is_closed, wants_flush, is_flushing, has_greeted;
-};
-
 /* One input's world. */
 static struct {
 	uv_loop_t loop;
 	bool has_loop;
 	struct broker *broker;
-	struct stream *streams[STREAMS_MAX];
-	int stream_count;
 	bool in_call; /* of the driver's interface: nothing may call back */
 	bool is_closing, is_closed;
 	struct {
@@ -49,78 +37,6 @@ static struct {
 } world;
 
 /* The streams */
-
-struct stream *stream_open(const struct stream_options *options)
-{
-	struct stream *s = mem_calloc(1, sizeof(*s));
-
-	fuzz_check(world.stream_count < STREAMS_MAX);
-	world.streams[world.stream_count++] = s;
-	s->events = options->events;
-	s->ctx = options->ctx;
-	s->max_input = options->max_input;
-	str_init(&s->in, STR_MAX_DEFAULT);
-	str_init(&s->out, options->max_output);
-	return s;
-}
-
-int stream_write(struct stream *s, const void *data, size_t len)
-{
-	return len > s->out.max - s->out.len ? -1 : str_add(stream_output(s), data, len);
-}
-
-struct str *stream_output(struct stream *s)
-{
-	fuzz_check(!s->is_closed);
-	stream_wake(s);
-	return &s->out;
-}
-
-void stream_wake(struct stream *s)
-{
-	fuzz_check(!s->is_closed);
-	s->wants_flush = true;
-}
-
-size_t stream_pending(const struct stream *s)
-{
-	return s->out.len;
-}
-
-uint64_t stream_last_read_ms(const struct stream *s)
-{
-	(void)s;
-	return uv_now(&world.loop);
-}
-
-uint64_t stream_last_write_ms(const struct stream *s)
-{
-	return stream_last_read_ms(s);
-}
-
-void stream_close(struct stream *s)
-{
-	if (s)
-		s->is_closed = true;
-}
-
-static void streams_sweep(void)
-{
-	int kept = 0;
-
-	for (int i = 0; i < world.stream_count; i++) {
-		struct stream *s = world.streams[i];
-
-		if (!s->is_closed) {
-			world.streams[kept++] = s;
-			continue;
-		}
-		str_clear(&s->in);
-		str_clear(&s->out);
-		free(s);
-	}
-	world.stream_count = kept;
-}
 
 static size_t big_endian(const unsigned char *p, int bytes)
 {
@@ -155,59 +71,6 @@ static void output_check(struct stream *s)
 		at += len + 8;
 		left -= len + 8;
 	}
-}
-
-static void streams_flush(bool no_write)
-{
-	for (int i = 0; i < world.stream_count; i++) {
-		struct stream *s = world.streams[i];
-
-		if (s->is_closed || s->is_failed)
-			continue;
-		if (!s->is_connected) {
-			s->is_connected = true;
-			s->events->on_connected(s->ctx);
-		}
-		if (!s->is_closed && s->wants_flush) {
-			s->wants_flush = false;
-			s->events->on_flush(s->ctx);
-		}
-		if (s->is_closed || no_write)
-			continue;
-		output_check(s);
-		str_consume(&s->out, s->out.len);
-	}
-	streams_sweep();
-}
-
-static void stream_fail(struct stream *s, enum err_code code)
-{
-	struct err err = {0};
-
-	err_set(&err, code, "the stream failed");
-	s->is_failed = true;
-	s->events->on_failed(s->ctx, &err);
-}
-
-/* Gives all that has come to the reader, in memory that ends where the bytes end. */
-static void stream_feed(struct stream *s, const void *data, size_t len)
-{
-	auto_free char *copy = NULL;
-	size_t used;
-
-	if (s->is_closed || s->is_failed || !s->is_connected)
-		return;
-	str_add(&s->in, data, len);
-	copy = malloc(s->in.len ? s->in.len : 1);
-	if (s->in.len)
-		memcpy(copy, s->in.data, s->in.len);
-	used = s->events->on_data(s->ctx, copy, s->in.len);
-	if (s->is_closed)
-		return;
-	fuzz_check(used <= s->in.len);
-	str_consume(&s->in, used);
-	if (s->in.len > s->max_input)
-		stream_fail(s, ERR_LIMIT);
 }
 
 /* What the driver tells */
@@ -452,7 +315,7 @@ static void step_do(struct input *in)
 	uint8_t byte = take(in);
 	enum step step = byte % STEP_COUNT;
 	int index = byte & TO_PUBLISHER ? 1 : 0;
-	struct stream *s = index < world.stream_count ? world.streams[index] : NULL;
+	struct stream *s = index < streams.count ? streams.open[index] : NULL;
 
 	if (step == ACT) {
 		enum act what = take(in) % ACT_COUNT;
@@ -496,6 +359,7 @@ static void world_open(void)
 	if (!world.has_loop)
 		fuzz_check(uv_loop_init(&world.loop) == 0);
 	world.has_loop = true;
+	streams.loop = &world.loop;
 	world.is_closing = world.is_closed = false;
 	world.tag_count = world.published = world.answered = 0;
 	memset(answers, 0, sizeof(answers));
@@ -519,7 +383,7 @@ static void world_close(void)
 		uv_run(&world.loop, UV_RUN_ONCE);
 	uv_run(&world.loop, UV_RUN_NOWAIT); /* what was closed before */
 	streams_sweep();
-	fuzz_check(world.stream_count == 0 && world.answered == world.published);
+	fuzz_check(streams.count == 0 && world.answered == world.published);
 	fuzz_check(!uv_loop_alive(&world.loop));
 }
 
