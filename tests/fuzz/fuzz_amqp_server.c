@@ -12,7 +12,7 @@
 #include "transport/broker.h"
 
 #define SECRET	      "S3cr3t-9f"
-#define MESSAGE_MAX   2000
+#define MESSAGE_MAX   64
 #define FRAME_MAX     131072
 #define TAGS_MAX      256
 #define PUBLISHES_MAX 64
