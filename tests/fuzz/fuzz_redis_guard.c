@@ -1,30 +1,60 @@
-/* Any bytes of a server, cut anywhere, through the guard into hiredis' reader as redis_conn does.
- */
+/* Any bytes of a server, cut anywhere, through the guard into hiredis' reader as redis_conn does:
+ * the verdict does not depend on the cuts, and neither the replies nor what the reader keeps of
+ * them pass the guard's maxima. */
 #include <hiredis/hiredis.h>
-#include <stddef.h>
-#include <stdint.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "transport/redis_guard.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define BULK_MAX 100
+
+static void check_reply(const redisReply *reply, int depth)
+{
+	size_t max = reply->type == REDIS_REPLY_STRING ? BULK_MAX : REDIS_GUARD_MAX_LINE_BYTES;
+
+	fuzz_check(depth < 16);
+	if (reply->type != REDIS_REPLY_ARRAY) {
+		fuzz_check(reply->len <= max);
+		return;
+	}
+	fuzz_check(reply->elements <= REDIS_GUARD_MAX_ELEMENTS);
+	for (size_t i = 0; i < reply->elements; i++)
+		check_reply(reply->element[i], depth + 1);
+}
+
+static void read_replies(redisReader *reader)
+{
+	void *reply = NULL;
+
+	while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL) {
+		check_reply(reply, 0);
+		freeReplyObject(reply);
+	}
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t step = size > 0 ? data[0] % 64 + 1 : 1;
 	redisReader *reader = redisReaderCreate();
-	struct redis_guard guard;
-	void *reply = NULL;
+	struct redis_guard guard, whole;
+	struct err err = {0}, same = {0};
 
-	redis_guard_init(&guard, 4096);
-	for (size_t at = 1; at < size; at += step) {
+	redis_guard_init(&guard, BULK_MAX);
+	redis_guard_init(&whole, BULK_MAX);
+	if (size > 1)
+		(void)redis_guard_feed(&whole, (const char *)data + 1, size - 1, &same);
+	for (size_t at = 1; at < size && err.code == ERR_NONE; at += step) {
 		size_t len = size - at < step ? size - at : step;
 
-		if (redis_guard_feed(&guard, (const char *)data + at, len, NULL) < 0)
+		if (redis_guard_feed(&guard, (const char *)data + at, len, &err) < 0)
 			break;
 		redisReaderFeed(reader, (const char *)data + at, len);
-		while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL)
-			freeReplyObject(reply);
+		read_replies(reader);
+		if (!reader->err)
+			fuzz_check(reader->len - reader->pos <= REDIS_GUARD_MAX_LINE_BYTES + step);
 	}
+	fuzz_check(err.code == same.code && strcmp(err.text, same.text) == 0);
+	fuzz_check_one_line(err.text);
 	redisReaderFree(reader);
 	return 0;
 }
