@@ -8,7 +8,7 @@ import pytest
 import services
 from broker import Broker
 from results import Results
-from worker import BUILD, JUDGE, Worker
+from worker import BUILD, JUDGE, SANITIZERS, Worker
 
 _numbers = itertools.count(1)
 
@@ -20,6 +20,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "judge_only(why): not in this version of smallage")
     if not JUDGE and not (BUILD / "bin/smallage").exists():
         pytest.exit(f"{BUILD}/bin/smallage is missing: make", returncode=3)
+    os.environ.update(SANITIZERS)  # commands that tests run themselves
 
 
 def pytest_collection_modifyitems(items):
