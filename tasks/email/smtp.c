@@ -97,7 +97,8 @@ void smtp_reply_set(struct smtp_reply *reply, const char *line, size_t len)
 	if (len >= sizeof(reply->text))
 		len = sizeof(reply->text) - 1;
 	for (size_t i = 0; i < len; i++)
-		reply->text[i] = (char)((unsigned char)line[i] < 32 ? ' ' : line[i]);
+		reply->text[i] =
+			(char)((unsigned char)line[i] < 32 || line[i] == 127 ? ' ' : line[i]);
 	reply->text[len] = '\0';
 }
 

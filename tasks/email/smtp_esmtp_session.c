@@ -219,6 +219,13 @@ static void on_message_sent(struct link *link, smtp_session_t session, smtp_mess
 
 	reply_from_status(&link->job.result.reply, status);
 	smtp_result_settle(&link->job.result, link->job.count);
+	if (link->job.result.end == SMTP_SENT && !link->job.has_started_read) {
+		/* The answer to DATA: not a refusal, but the mail was not sent. */
+		smtp_result_text(&link->job.result, SMTP_LOST, "the server answered DATA with %d",
+				 status->code);
+		settle(link, LINK_CLOSED);
+		return;
+	}
 	go_on(link, session, status->code);
 }
 

@@ -264,6 +264,10 @@ static int carry_out(struct exchange *x)
 		if (send_content(x, must_send) < 0 || read_reply(x, &data) < 0)
 			return -1;
 		x->pipe->must_reset = false;
+	} else if (data.code / 100 == 2) {
+		/* Not a refusal, and nothing was sent that it could accept. */
+		smtp_result_text(x->ret, SMTP_LOST, "the server answered DATA with %d", data.code);
+		return -1;
 	}
 	if (!x->is_begun) {
 		x->ret->end = SMTP_REFUSED_SENDER;

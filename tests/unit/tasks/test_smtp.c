@@ -174,6 +174,21 @@ START_TEST(every_refusal_is_told_apart)
 }
 END_TEST
 
+/* A 2xx takes nothing yet: the mail has not been sent. */
+START_TEST(data_answered_as_if_it_were_over_is_no_success)
+{
+	const char *engine;
+
+	EACH_ENGINE(engine)
+	{
+		struct smtp_result ret = run(engine, &(struct peer){.data = "250 ok"});
+
+		ck_assert_msg(ret.end == SMTP_LOST, "%s: %d", engine, ret.end);
+		ck_assert_str_ne(ret.text, "");
+	}
+}
+END_TEST
+
 START_TEST(recipients_are_refused_one_by_one)
 {
 	const char *engine;

@@ -145,6 +145,22 @@ START_TEST(refusals_are_told_apart_and_the_connection_goes_on)
 END_TEST
 
 /* libesmtp sends RSET only before a mail of its own. */
+/* A 2xx takes nothing yet: the mail has not been sent. */
+START_TEST(data_answered_as_if_it_were_over_is_no_success)
+{
+	struct smtp_result ret;
+
+	begin(&(struct peer){0});
+	peer.data = "250 ok";
+	ret = send_mail(plain);
+	ck_assert_int_eq(ret.end, SMTP_LOST);
+	ck_assert_ptr_nonnull(strstr(ret.text, "answered DATA with 250"));
+	peer.data = NULL;
+	ck_assert_int_eq(send_mail(plain).end, SMTP_SENT);
+	end();
+}
+END_TEST
+
 START_TEST(a_refused_first_mail_is_taken_back)
 {
 	peer = (struct peer){.extension = "PIPELINING", .end = "554 5.6.0 spam"};
