@@ -130,7 +130,12 @@ static void check_address_field(const char **at, const char *name, const struct 
 	if (given->count == 0)
 		return;
 	value = field_take(at, name);
-	fuzz_check(address_list_add(&read, name, value, &fault) == 0);
+	if (address_list_add(&read, name, value, &fault) != 0) {
+		/* Encoded it is longer than a name may be given. */
+		fuzz_check(strstr(fault.text, "the name is longer"));
+		address_list_clear(&read);
+		return;
+	}
 	fuzz_check(read.count == given->count);
 	for (size_t i = 0; i < read.count; i++) {
 		auto_free char *person =
