@@ -28,5 +28,6 @@ char *arena_strdup(struct arena *a, const char *text);
 /* Empties, but keeps one block of at most `keep` bytes for the next time. */
 void arena_reset(struct arena *a, size_t keep);
 void arena_clear(struct arena *a);
+#define auto_arena __attribute__((cleanup(arena_clear))) struct arena
 
 #endif

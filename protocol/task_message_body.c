@@ -5,65 +5,8 @@
 #include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "protocol/pyjson_impl.h"
-#include "protocol/pyjson_lex.h"
+#include "protocol/pyjson_items.h"
 #include "protocol/task_message_impl.h"
-
-#define ITEMS_MAX 32 /* more keys than this take memory from the heap */
-
-/* The items of one container; more than fit are on the heap. */
-struct items {
-	struct pyjson_item some[ITEMS_MAX];
-	struct pyjson_item *all;
-	size_t count;
-	enum pyjson_kind kind;
-};
-
-/* Sets all of `items`; they may be cleared whatever it returns. */
-static int items_scan(struct items *items, const char *data, size_t len, struct err *err)
-{
-	items->all = items->some;
-	items->count = 0;
-	if (pyjson_scan(data, len, &items->kind, items->some, ITEMS_MAX, &items->count, err) == -1)
-		return -1;
-	if (items->count <= ITEMS_MAX)
-		return 0;
-	items->all = mem_calloc(items->count, sizeof(*items->all));
-	return pyjson_scan(data, len, &items->kind, items->all, items->count, &items->count, err);
-}
-
-static void items_clear(struct items *items)
-{
-	if (items->all != items->some)
-		free(items->all);
-}
-#define auto_items __attribute__((cleanup(items_clear))) struct items
-
-static bool key_is(struct span key, const char *name)
-{
-	auto_str text = {.max = STR_MAX_DEFAULT};
-
-	if (!memchr(key.data, '\\', key.len))
-		return key.len == strlen(name) && memcmp(key.data, name, key.len) == 0;
-	pyjson_unescape(&text, key);
-	return text.len == strlen(name) && memcmp(text.data, name, text.len) == 0;
-}
-
-/* The last value of that key wins, as in Python. */
-static struct span items_find(const struct items *items, const char *name)
-{
-	for (size_t i = items->count; i > 0; i--)
-		if (key_is(items->all[i - 1].key, name))
-			return items->all[i - 1].value;
-	return (struct span){0};
-}
-
-/* As items_find; NULL for null. */
-static struct span items_find_set(const struct items *items, const char *name)
-{
-	struct span value = items_find(items, name);
-
-	return value.data && pyjson_kind_of(value) != PYJSON_NULL ? value : (struct span){0};
-}
 
 int task_body_has_key(const char *body, size_t len, const char *name, bool *ret_has,
 		      struct err *err)
@@ -77,9 +20,9 @@ int task_body_has_key(const char *body, size_t len, const char *name, bool *ret_
 		return 0;
 	auto_items items;
 
-	if (items_scan(&items, body, len, err) == -1)
+	if (pyjson_items_scan(&items, body, len, err) == -1)
 		return -1;
-	*ret_has = items.kind == PYJSON_OBJECT && items_find(&items, name).data;
+	*ret_has = pyjson_items_find(&items, name).data;
 	return 0;
 }
 
@@ -145,7 +88,7 @@ static bool take_args(struct task_message *t, struct span args)
 }
 
 /* `embed or {}` */
-static bool is_empty(struct span value, const struct items *items)
+static bool is_empty(struct span value, const struct pyjson_items *items)
 {
 	switch (items->kind) {
 	case PYJSON_NULL:
@@ -170,20 +113,20 @@ static enum intake read_embed(struct task_message *t, struct span embed, struct 
 		"{\"callbacks\": null, \"errbacks\": null, \"chain\": null, \"chord\": null}";
 	auto_items items;
 
-	items.all = items.some;
+	pyjson_items_init(&items);
 	if (embed.len == sizeof(nothing) - 1 && memcmp(embed.data, nothing, embed.len) == 0)
 		return INTAKE_OK;
-	if (items_scan(&items, embed.data, embed.len, NULL) == -1)
+	if (pyjson_items_scan(&items, embed.data, embed.len, NULL) == -1)
 		return task_fail(INTAKE_DECODE_ERROR, err, ERR_INTERNAL, "embed cannot be read");
 	if (is_empty(embed, &items))
 		return INTAKE_OK;
 	if (items.kind != PYJSON_OBJECT)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "the body's third element must be a mapping");
-	t->callbacks = items_find_set(&items, "callbacks");
-	t->errbacks = items_find_set(&items, "errbacks");
-	t->chain = items_find_set(&items, "chain");
-	t->chord = items_find_set(&items, "chord");
+	t->callbacks = pyjson_items_find_set(&items, "callbacks");
+	t->errbacks = pyjson_items_find_set(&items, "errbacks");
+	t->chain = pyjson_items_find_set(&items, "chain");
+	t->chord = pyjson_items_find_set(&items, "chord");
 	return INTAKE_OK;
 }
 
@@ -193,7 +136,7 @@ enum intake task_body_read_v2(struct task_message *t, struct err *err)
 	struct err cause = {0};
 	enum intake intake;
 
-	if (items_scan(&items, t->body, t->body_len, &cause) == -1)
+	if (pyjson_items_scan(&items, t->body, t->body_len, &cause) == -1)
 		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
 	if (items.kind != PYJSON_ARRAY)
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
@@ -221,18 +164,18 @@ enum intake task_body_read_v1(struct task_message *t, struct err *err)
 	struct span args, kwargs;
 	struct err cause = {0};
 
-	if (items_scan(&items, t->body, t->body_len, &cause) == -1)
+	if (pyjson_items_scan(&items, t->body, t->body_len, &cause) == -1)
 		return task_fail(INTAKE_DECODE_ERROR, err, cause.code, "%s", cause.text);
-	kwargs = items_find(&items, "kwargs");
+	kwargs = pyjson_items_find(&items, "kwargs");
 	if (kwargs.data && !is_mapping(kwargs))
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "Task keyword arguments must be a mapping");
 	if (kwargs.data)
 		t->kwargs = kwargs;
-	t->callbacks = items_find_set(&items, "callbacks");
-	t->errbacks = items_find_set(&items, "errbacks");
-	t->chord = items_find_set(&items, "chord");
-	args = items_find(&items, "args");
+	t->callbacks = pyjson_items_find_set(&items, "callbacks");
+	t->errbacks = pyjson_items_find_set(&items, "errbacks");
+	t->chord = pyjson_items_find_set(&items, "chord");
+	args = pyjson_items_find(&items, "args");
 	if (args.data && !take_args(t, args))
 		return task_fail(INTAKE_INVALID_TASK, err, ERR_INVALID,
 				 "Task positional arguments must be a list");

@@ -1,5 +1,6 @@
 #include "transport/envelope.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "base/text.h"
 #include "protocol/pyjson.h"
+#include "protocol/pyjson_items.h"
 
 /* What an ordinary message's names, headers and properties take. */
 #define ARENA_BYTES 4096
@@ -17,70 +19,143 @@ size_t envelope_max_bytes(size_t max_body)
 	return max_body / 3 * 4 + 4 + ENVELOPE_OVERHEAD_BYTES;
 }
 
-/* A copy of a text member; NULL when it is absent, null or no text. */
-static const char *text_member(struct arena *arena, const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
+/* The parts of an envelope: spans of its text. */
+struct parts {
+	struct pyjson_items root, properties, info;
+};
 
-	if (!json_is_string(value))
-		return NULL;
-	return arena_dup(arena, json_string_value(value), json_string_length(value));
+static void parts_init(struct parts *parts)
+{
+	pyjson_items_init(&parts->root);
+	pyjson_items_init(&parts->properties);
+	pyjson_items_init(&parts->info);
 }
 
-static int int_member(const json_t *object, const char *key, int otherwise)
+static void parts_clear(struct parts *parts)
 {
-	const json_t *value = json_object_get(object, key);
-	json_int_t number;
+	pyjson_items_clear(&parts->root);
+	pyjson_items_clear(&parts->properties);
+	pyjson_items_clear(&parts->info);
+}
+#define auto_parts __attribute__((cleanup(parts_clear))) struct parts
 
-	if (!json_is_integer(value))
+/* What was scanned as a part of the whole cannot fail when it is scanned alone. */
+static void scan_member(struct pyjson_items *items, const struct pyjson_items *object,
+			const char *key)
+{
+	struct span value = pyjson_items_find(object, key);
+
+	pyjson_items_init(items);
+	if (value.data)
+		(void)pyjson_items_scan(items, value.data, value.len, NULL);
+}
+
+static int parts_scan(struct parts *parts, const char *data, size_t len, struct err *err)
+{
+	if (pyjson_items_scan(&parts->root, data, len, err) < 0)
+		return err_prefix(err, "envelope: ");
+	if (parts->root.kind != PYJSON_OBJECT)
+		return err_set(err, ERR_INVALID, "envelope: not a JSON object");
+	scan_member(&parts->properties, &parts->root, "properties");
+	scan_member(&parts->info, &parts->properties, "delivery_info");
+	return 0;
+}
+
+/* A text member with a NUL behind it; no data when it is absent, null or no text. */
+static struct span text_span(struct arena *arena, const struct pyjson_items *object,
+			     const char *key)
+{
+	struct span value = pyjson_items_find(object, key);
+
+	if (!value.data || pyjson_kind_of(value) != PYJSON_STRING)
+		return (struct span){0};
+	value = pyjson_items_decode(arena, (struct span){value.data + 1, value.len - 2});
+	return (struct span){arena_dup(arena, value.data, value.len), value.len};
+}
+
+static const char *text_member(struct arena *arena, const struct pyjson_items *object,
+			       const char *key)
+{
+	return text_span(arena, object, key).data;
+}
+
+/* False when there is no number of 64 bits. */
+static bool find_int(const struct pyjson_items *object, const char *key, int64_t *ret)
+{
+	struct span text = pyjson_items_find(object, key);
+	struct value value;
+	bool is_int;
+
+	if (!text.data || pyjson_kind_of(text) != PYJSON_NUM)
+		return false;
+	value = pyjson_items_value(NULL, text);
+	is_int = value.kind == VALUE_INT;
+	if (is_int)
+		*ret = value.integer;
+	value_drop(&value);
+	return is_int;
+}
+
+static int int_member(const struct pyjson_items *object, const char *key, int otherwise)
+{
+	int64_t number;
+
+	if (!find_int(object, key, &number))
 		return otherwise;
-	number = json_integer_value(value);
 	return number < 0 || number > INT_MAX ? otherwise : (int)number;
 }
 
-static const char *expiration_member(struct arena *arena, const json_t *properties)
+static bool is_true(const struct pyjson_items *object, const char *key)
 {
-	const json_t *value = json_object_get(properties, "expiration");
+	struct span value = pyjson_items_find(object, key);
+
+	return value.data && *value.data == 't';
+}
+
+static const char *expiration_member(struct arena *arena, const struct pyjson_items *properties)
+{
+	int64_t number;
 	char text[24];
 	int len;
 
-	if (!json_is_integer(value))
+	if (!find_int(properties, "expiration", &number))
 		return text_member(arena, properties, "expiration");
-	len = snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	len = snprintf(text, sizeof(text), "%" PRId64, number);
 	return arena_dup(arena, text, (size_t)len);
 }
 
-static int decode_body(struct str *body, const json_t *root, const json_t *properties,
-		       struct err *err)
+static int fail_size(const struct str *body, struct err *err)
 {
-	const json_t *value = json_object_get(root, "body");
-	const char *encoding = json_string_value(json_object_get(properties, "body_encoding"));
+	return err_set(err, ERR_LIMIT, "envelope: body is larger than %zu bytes", body->max);
+}
 
-	if (value == NULL || json_is_null(value))
+static int decode_body(struct str *body, const struct parts *parts, struct err *err)
+{
+	auto_arena scratch = {0};
+	const char *encoding = text_member(&scratch, &parts->properties, "body_encoding");
+	struct span value = pyjson_items_find_set(&parts->root, "body");
+
+	if (!value.data)
 		return 0;
-	if (!json_is_string(value))
+	if (pyjson_kind_of(value) != PYJSON_STRING)
 		return err_set(err, ERR_INVALID, "envelope: body is not a string");
-	if (encoding == NULL || strcasecmp(encoding, "utf-8") == 0) {
-		if (str_add(body, json_string_value(value), json_string_length(value)) < 0)
-			return err_set(err, ERR_LIMIT, "envelope: body is larger than %zu bytes",
-				       body->max);
-		return 0;
-	}
+	value = pyjson_items_decode(&scratch, (struct span){value.data + 1, value.len - 2});
+	if (encoding == NULL || strcasecmp(encoding, "utf-8") == 0)
+		return str_add(body, value.data, value.len) < 0 ? fail_size(body, err) : 0;
 	if (strcmp(encoding, "base64") != 0)
 		return err_set(err, ERR_INVALID, "envelope: unknown body_encoding '%.40s'",
 			       encoding);
 	/* Looked at before decoding, so that the error can tell size from form. */
-	if (json_string_length(value) / 4 > body->max / 3 + 1)
-		return err_set(err, ERR_LIMIT, "envelope: body is larger than %zu bytes",
-			       body->max);
-	if (base64_decode(body, json_string_value(value), json_string_length(value), err) < 0)
+	if (value.len / 4 > body->max / 3 + 1)
+		return fail_size(body, err);
+	if (base64_decode(body, value.data, value.len, err) < 0)
 		return err_prefix(err, "envelope: body: ");
 	return 0;
 }
 
-static void fill_properties(struct message *m, const json_t *root, const json_t *properties)
+static void fill_properties(struct message *m, const struct parts *parts)
 {
-	const json_t *info = json_object_get(properties, "delivery_info");
+	const struct pyjson_items *root = &parts->root, *properties = &parts->properties;
 	struct arena *arena = &m->arena;
 
 	m->content_type = text_member(arena, root, "content-type");
@@ -90,52 +165,61 @@ static void fill_properties(struct message *m, const json_t *root, const json_t 
 	m->expiration = expiration_member(arena, properties);
 	m->priority = int_member(properties, "priority", -1);
 	m->delivery_mode = int_member(properties, "delivery_mode", 0);
-	m->exchange = text_member(arena, info, "exchange");
-	m->routing_key = text_member(arena, info, "routing_key");
-	m->is_redelivered = json_is_true(json_object_get(root, "redelivered")) ||
-			    json_is_true(json_object_get(info, "redelivered"));
+	m->exchange = text_member(arena, &parts->info, "exchange");
+	m->routing_key = text_member(arena, &parts->info, "routing_key");
+	m->is_redelivered = is_true(root, "redelivered") || is_true(&parts->info, "redelivered");
 }
 
-static json_t *load_object(const char *data, size_t len, struct err *err)
+/* Names and texts stay where they stand in a copy of the object's text. */
+static void fill_headers(struct message *m, const struct parts *parts)
 {
-	json_t *root = pyjson_load(data, len, err);
+	struct span text = pyjson_items_find(&parts->root, "headers");
+	struct arena *arena = &m->arena;
+	auto_items items;
 
-	if (root == NULL) {
-		err_prefix(err, "envelope: ");
-		return NULL;
+	pyjson_items_init(&items);
+	if (!text.data || pyjson_kind_of(text) != PYJSON_OBJECT)
+		return;
+	text.data = arena_dup(arena, text.data, text.len);
+	(void)pyjson_items_scan(&items, text.data, text.len, NULL);
+	if (pyjson_items_find(&items, "__type__").data) { /* brought into one form by loading */
+		json_t *object = pyjson_load(text.data, text.len, NULL);
+
+		message_headers_set(m, object);
+		json_decref(object);
+		return;
 	}
-	if (!json_is_object(root)) {
-		json_decref(root);
-		err_set(err, ERR_INVALID, "envelope: not a JSON object");
-		return NULL;
+	message_headers_begin(m, items.count);
+	for (size_t i = 0; i < items.count; i++) {
+		struct span name = pyjson_items_decode(arena, items.all[i].key);
+
+		message_headers_add(m, header_name_of(name.data, name.len), name,
+				    pyjson_items_value(arena, items.all[i].value));
 	}
-	return root;
+	message_headers_end(m);
 }
 
 int envelope_decode(struct message *m, const char *data, size_t len, size_t max_body,
 		    struct err *err)
 {
-	json_auto_t *root = NULL;
-	const json_t *properties;
-	json_t *headers;
+	auto_parts parts;
 	auto_str body;
 
 	str_init(&body, max_body);
+	parts_init(&parts);
 	if (len > envelope_max_bytes(max_body))
 		return err_set(err, ERR_LIMIT, "envelope: %zu bytes are more than allowed", len);
-	root = load_object(data, len, err);
-	if (root == NULL)
+	if (parts_scan(&parts, data, len, err) < 0)
 		return -1;
-	properties = json_object_get(root, "properties");
-	if (json_object_get(root, "body") == NULL && properties == NULL)
+	if (!pyjson_items_find(&parts.root, "body").data &&
+	    !pyjson_items_find(&parts.root, "properties").data)
 		return err_set(err, ERR_INVALID, "envelope: neither body nor properties");
-	if (decode_body(&body, root, properties, err) < 0)
+	if (decode_body(&body, &parts, err) < 0)
 		return -1;
-	headers = json_object_get(root, "headers");
 	message_reset(m);
 	arena_reserve(&m->arena, ARENA_BYTES);
-	message_headers_set(m, json_is_object(headers) ? headers : NULL);
-	fill_properties(m, root, properties);
+	fill_headers(m, &parts);
+	fill_properties(m, &parts);
 	m->body_len = body.len;
 	m->body = str_detach(&body);
 	return 0;
@@ -203,11 +287,13 @@ int envelope_encode(struct str *out, const struct publication *p, const char *de
 
 int envelope_mark_redelivered(struct str *out, const char *data, size_t len, struct err *err)
 {
-	json_auto_t *root = load_object(data, len, err);
+	json_auto_t *root = pyjson_load(data, len, err);
 	json_t *info;
 
 	if (root == NULL)
-		return -1;
+		return err_prefix(err, "envelope: ");
+	if (!json_is_object(root))
+		return err_set(err, ERR_INVALID, "envelope: not a JSON object");
 	json_object_set_new(root, "redelivered", json_true());
 	/* kombu's filesystem transport writes the top-level member only, and its own reader looks
 	 * into delivery_info: a Python worker sees the mark only there. */

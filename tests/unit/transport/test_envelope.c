@@ -50,7 +50,62 @@ START_TEST(base64_body_is_decoded)
 	ck_assert(!m.is_redelivered);
 	const struct value *task = message_header(&m, HEADER_TASK);
 	ck_assert_int_eq(task->kind, VALUE_TEXT);
-	ck_assert_str_eq(task->text.data, "a.b");
+	ck_assert_uint_eq(task->text.len, 3);
+	ck_assert_mem_eq(task->text.data, "a.b", 3);
+	message_clear(&m);
+}
+END_TEST
+
+/* T-8 T-41 */
+START_TEST(headers_of_every_kind_are_kept_in_their_order)
+{
+	static const char *const rows[][2] = {
+		{"{\"a\": null, \"b\": [1, \"x\", null], \"c\": {}, \"d\": [], \"e\": -5}", NULL},
+		{"{\"a\": 1.5, \"b\": NaN, \"c\": 123456789012345678901, \"d\": [[]]}", NULL},
+		{"{\"a\": {\"b\": [{}]}, \"\": true, \"task\": \"\"}", NULL},
+		{"{\"x\": 1, \"task\": 2, \"y\": 3, \"x\": [4.5], \"task\": \"\\u00e9\\n\"}",
+		 "{\"x\": [4.5], \"task\": \"\\u00e9\\n\", \"y\": 3}"},
+		{"{\"\\u0074ask\": \"a\\u0000b\", \"t\\u0000\": \"\\ud800\"}",
+		 "{\"task\": \"a\\u0000b\", \"t\\u0000\": \"\\ud800\"}"},
+		{"{\"__type__\": \"decimal\", \"__value__\": 1}",
+		 "{\"__type__\": \"decimal\", \"__value__\": \"1\"}"},
+		{"null", "{}"},
+		{"[1]", "{}"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		auto_str text = STR_INIT(MIB);
+		auto_str got = STR_INIT(MIB);
+		struct message m;
+		struct err err = {0};
+
+		str_addf(&text, "{\"body\": \"\", \"headers\": %s}", rows[i][0]);
+		ck_assert_msg(decode(&m, text.data, &err) == 0, "%s", err.text);
+		json_t *headers = message_headers_json(&m);
+
+		pyjson_dump(&got, headers);
+		ck_assert_str_eq(got.data, rows[i][1] ? rows[i][1] : rows[i][0]);
+		json_decref(headers);
+		message_clear(&m);
+	}
+}
+END_TEST
+
+/* T-41 */
+START_TEST(escapes_in_members_and_body_are_decoded)
+{
+	struct message m;
+
+	ck_assert_int_eq(decode(&m,
+				"{\"b\\u006fdy\": \"W1\\u0030\\/\", \"content-type\": \"a\\/b\", "
+				"\"properties\": {\"body_encoding\": \"base\\u00364\", "
+				"\"expiration\": 7, \"expiration\": 99999999999}}",
+				NULL),
+			 0);
+	ck_assert_uint_eq(m.body_len, 3);
+	ck_assert_mem_eq(m.body, "[]\x3f", 3);
+	ck_assert_str_eq(m.content_type, "a/b");
+	ck_assert_str_eq(m.expiration, "99999999999");
 	message_clear(&m);
 }
 END_TEST
