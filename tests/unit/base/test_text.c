@@ -211,3 +211,22 @@ START_TEST(the_edit_distance_counts_changes)
 	ck_assert_uint_eq(text_distance(long_a, long_b), 63);
 }
 END_TEST
+
+START_TEST(a_byte_that_is_not_utf8_is_found_wherever_it_stands)
+{
+	char text[40];
+
+	for (size_t len = 1; len <= sizeof(text); len++)
+		for (size_t at = 0; at < len; at++) {
+			memset(text, 'x', sizeof(text));
+			ck_assert(utf8_is_valid(text, len));
+			text[at] = (char)0x80;
+			ck_assert(!utf8_is_valid(text, len));
+			ck_assert(utf8_is_valid(text, at));
+			text[at] = (char)0xc3;
+			ck_assert(!utf8_is_valid(text, len));
+			text[at + 1 < sizeof(text) ? at + 1 : at] = (char)0xa9;
+			ck_assert(utf8_is_valid(text, len) == (at + 1 < len));
+		}
+}
+END_TEST
