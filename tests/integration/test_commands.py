@@ -11,7 +11,7 @@ import pytest
 import services
 from services.keeper import free_port, wait_until
 from test_clients import mail_env
-from worker import BUILD, JUDGE, Worker
+from worker import BUILD, JUDGE, SANITIZERS, Worker
 
 pytestmark = pytest.mark.skipif(JUDGE, reason="smallage_only: Celery has no such commands")
 
@@ -24,8 +24,8 @@ def run(folder, *args, env=None, timeout=40):
              if not k.startswith(("CELERY_", "EMAIL_", "REDIS_", "SMALLAGE_"))}
     return subprocess.run([BUILD / "bin/smallage", *map(str, args)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder,
-                          env={**clean, "TMPDIR": str(folder), **(env or {})}, timeout=timeout,
-                          check=False)
+                          env={**clean, **SANITIZERS, "TMPDIR": str(folder), **(env or {})},
+                          timeout=timeout, check=False)
 
 
 @pytest.fixture
