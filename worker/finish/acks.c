@@ -1,5 +1,6 @@
 #include "worker/finish/acks.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,6 +131,7 @@ static void recent_grow(struct acks *acks)
 	uint64_t first = recent_first(acks), count = acks->recent_count - first;
 	size_t cap =
 		acks->recent_cap * 2 < acks->recent_most ? acks->recent_cap * 2 : acks->recent_most;
+	assert(cap > acks->recent_cap);
 	struct acks_recent *grown = mem_calloc(cap, sizeof(*grown));
 
 	for (uint64_t i = 0; i < count; i++)
@@ -145,8 +147,11 @@ static void sent(struct acks *acks, const struct acks_key *key, enum answer answ
 {
 	if (acks->recent_count >= acks->recent_cap && acks->recent_cap < acks->recent_most)
 		recent_grow(acks);
-	acks->recent[acks->recent_count++ % acks->recent_cap] =
+	size_t at = (size_t)(acks->recent_count % acks->recent_cap);
+
+	acks->recent[at] =
 		(struct acks_recent){.key = *key, .answer = answer, .at_us = clock_mono_us()};
+	acks->recent_count++;
 }
 
 void acks_answer(struct acks *acks, struct request *r, enum answer answer)
