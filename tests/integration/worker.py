@@ -13,7 +13,8 @@ from services import keeper
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SMALLAGE_BUILD", "build")
 JUDGE = os.environ.get("SMALLAGE_WORKER") == "celery"
-# Master, spawner and children are each checked for leaks when they end by themselves.
+# Master, spawner and children are each checked for leaks when they end by themselves
+# (SMALLAGE_LEAKS=0 switches it off).
 # intercept_tls_get_addr=0: the sanitizer of GCC 12 finds the thread-local blocks of loaded plug-ins
 # by a guess about glibc's memory, which is wrong for a block 16 bytes behind a page's start; its
 # leak check then reads address 0x208 ("Tracer caught signal 11"), or not, depending on such things
@@ -23,16 +24,6 @@ SANITIZERS = {
                     + os.environ.get("SMALLAGE_LEAKS", "1"),
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99"}
 FAULTS = ("AddressSanitizer", "runtime error:", "LeakSanitizer", "stack smashing")
-# Of every process of ours: each is checked for leaks when it ends by itself, the children of a
-# worker too (SMALLAGE_LEAKS=0 switches it off). intercept_tls_get_addr=0: the sanitizer of GCC 12
-# finds the thread-local blocks of loaded plug-ins by a guess about glibc's memory that is wrong for
-# a block 16 bytes behind a page's start; its leak check then reads address 0x208 ("Tracer caught
-# signal 11"), or not, depending on such things as the length of the environment.
-SANITIZERS = {
-    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:intercept_tls_get_addr=0:detect_leaks="
-                    + os.environ.get("SMALLAGE_LEAKS", "1"),
-    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
-}
 
 
 def _as_text(value):
