@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,11 +60,22 @@ void config_list_free(char **list)
 	free(list);
 }
 
+/* What the row's member can hold, and what its users can count in microseconds. */
+static double type_max(enum config_type type)
+{
+	if (type == CONFIG_INT)
+		return INT_MAX;
+	if (type == CONFIG_COUNT)
+		return UINT_MAX;
+	return type == CONFIG_BYTES ? 1e18 : 1e10;
+}
+
 /* A whole finite decimal number within the row's bounds. */
 static int number(const struct config_row *row, const char *text, bool must_be_whole,
 		  double *ret_value, struct err *err)
 {
 	const char *shown = row->flags & CONFIG_SECRET ? "the value" : text;
+	double max = row->max > 0 ? row->max : type_max(row->type);
 	char *end;
 	double value;
 
@@ -77,8 +89,8 @@ static int number(const struct config_row *row, const char *text, bool must_be_w
 		return err_set(err, ERR_INVALID, "'%.60s' is not a whole number", shown);
 	if (value < row->min)
 		return err_set(err, ERR_LIMIT, "'%.60s' is less than %g", shown, row->min);
-	if (row->max > 0 && value > row->max)
-		return err_set(err, ERR_LIMIT, "'%.60s' is more than %.0f", shown, row->max);
+	if (value > max)
+		return err_set(err, ERR_LIMIT, "'%.60s' is more than %.0f", shown, max);
 	*ret_value = value;
 	return 0;
 }

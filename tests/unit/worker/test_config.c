@@ -190,6 +190,10 @@ START_TEST(wrong_numbers_are_errors_that_name_source_and_setting)
 	load_fails(ARGS("-c", "2.5"), "must be a non-negative integer or 'auto'");
 	load_fails(ARGS("-c", "two"), "got 'two'");
 	load_fails(ARGS("-c", "99999999999"), "is more than");
+	load_fails(ARGS("--set", "broker_connection_max_retries=1e20"), "more than 2147483647");
+	load_fails(ARGS("--set", "worker_max_tasks_per_child=1e20"), "is more than");
+	load_fails(ARGS("--set", "worker_max_message_bytes=1e300"), "is more than");
+	load_fails(ARGS("--set", "result_expires=1e300"), "is more than");
 	load_fails(ARGS("--time-limit", "nan"), "not a number");
 	load_fails(ARGS("--time-limit", "0x10"), "not a number");
 	load_fails(ARGS("-l", "loud"), "DEBUG|INFO");
