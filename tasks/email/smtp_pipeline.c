@@ -13,6 +13,7 @@
 
 #define PATIENCE_MS	200 /* how often a waiting slot looks whether its time is over */
 #define REPLY_LINES_MAX 100
+#define REPLY_BYTES_MAX ((size_t)64 << 10) /* what we do not keep included */
 
 /* One mail under way. */
 struct exchange {
@@ -23,8 +24,10 @@ struct exchange {
 	struct smtp_result *ret;
 	int64_t deadline;	    /* of the whole mail */
 	bool is_begun, is_all_sent; /* MAIL was answered 2xx; the final dot may have left */
+	bool has_waited;	    /* for the reply or the piece of mail at hand */
 	char in[2048];
 	size_t pos, len; /* what is unread of it */
+	size_t received; /* of the reply at hand */
 };
 
 /* The connection is of no use any more. */
@@ -39,23 +42,34 @@ static int lose(struct exchange *x)
 	return -1;
 }
 
+/* Is there time to wait until then? */
+static int check_time(struct exchange *x, int64_t end)
+{
+	int64_t now = smtp_now_ms();
+
+	if (x->patience && x->patience->is_over(x->patience->arg)) {
+		smtp_result_text(x->ret, SMTP_EXPIRED, "no answer from %s:%s in time",
+				 x->server->host, x->server->port);
+		return -1;
+	}
+	return now >= end || now >= x->deadline ? lose(x) : 0;
+}
+
 /* A signal interrupts the waiting: the soft time limit. */
 static int wait_for(struct exchange *x, short events)
 {
 	struct pollfd pfd = {.fd = x->pipe->fd, .events = events};
-	int64_t now, end = 0;
+	int64_t end = 0;
 	int slice = x->server->timeout_ms < PATIENCE_MS ? x->server->timeout_ms : PATIENCE_MS;
 
+	/* With a server that dribbles no wait is ever long. */
+	if (x->has_waited && check_time(x, INT64_MAX) < 0)
+		return -1;
+	x->has_waited = true;
 	while (poll(&pfd, 1, slice) <= 0) {
-		now = smtp_now_ms();
-		end = end ? end : now + x->server->timeout_ms - slice;
-		if (x->patience && x->patience->is_over(x->patience->arg)) {
-			smtp_result_text(x->ret, SMTP_EXPIRED, "no answer from %s:%s in time",
-					 x->server->host, x->server->port);
+		end = end ? end : smtp_now_ms() + x->server->timeout_ms - slice;
+		if (check_time(x, end) < 0)
 			return -1;
-		}
-		if (now >= end || now >= x->deadline)
-			return lose(x);
 	}
 	return 0;
 }
@@ -76,6 +90,7 @@ static int wait_again(struct exchange *x, int moved, short events)
 
 static int transmit(struct exchange *x, const char *data, size_t len)
 {
+	x->has_waited = false;
 	while (len) {
 		int chunk = len < INT32_MAX ? (int)len : INT32_MAX, moved;
 
@@ -108,7 +123,8 @@ static int receive(struct exchange *x)
 			return -1;
 	}
 	x->len = (size_t)moved;
-	return 0;
+	x->received += x->len;
+	return x->received > REPLY_BYTES_MAX ? lose(x) : 0;
 }
 
 /* One line without its end; what does not fit is dropped. */
@@ -153,6 +169,8 @@ static int read_reply(struct exchange *x, struct smtp_reply *reply)
 	size_t used = 0, len;
 	bool is_last = false;
 
+	x->has_waited = false;
+	x->received = 0;
 	for (int count = 0; !is_last; count++) {
 		if (count == REPLY_LINES_MAX || read_line(x, line, sizeof(line), &len) < 0)
 			return count == REPLY_LINES_MAX ? lose(x) : -1;
@@ -194,8 +212,10 @@ static int read_envelope_replies(struct exchange *x, struct smtp_reply *data)
 
 	if (x->pipe->must_reset && read_reply(x, sender) < 0)
 		return -1;
-	/* 421 is a server that was about to close. */
-	if (read_reply(x, sender) < 0 || sender->code == 421)
+	if (read_reply(x, sender) < 0)
+		return -1;
+	/* A server that was about to close. */
+	if (sender->code == 421)
 		return lose(x);
 	x->is_begun = sender->code / 100 == 2;
 	for (size_t i = 0; i < x->mail->count; i++)

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,8 @@ struct peer {
 	const char *greeting, *extension, *auth, *mail, *rcpt, *data, *end;
 	const char *cut_at;	  /* closes when it reads this command */
 	const char *mute_at;	  /* says nothing more from this command on */
+	const char *dribble_at;	  /* from here on says one byte after the other, and no line end */
+	int dribble_ms;		  /* between them; 0 = as fast as they are taken */
 	int mails_per_connection; /* closes after so many; 0 = never */
 	bool must_cut_second;	  /* closes when a connection's second mail begins */
 	bool must_batch;	  /* answers MAIL and RCPT once DATA came, but in the first mail */
@@ -101,6 +104,16 @@ static bool peer_answer(struct peer *p, const char *line, FILE *in, FILE *out)
 	return !peer_is(line, "QUIT");
 }
 
+/* Until the client leaves. */
+static void peer_dribble(const struct peer *p, int fd)
+{
+	char some[4096];
+
+	memset(some, '2', sizeof(some));
+	while (send(fd, some, p->dribble_ms ? 1 : sizeof(some), 0) > 0)
+		(void)poll(NULL, 0, p->dribble_ms);
+}
+
 static void peer_serve(struct peer *p, int fd)
 {
 	FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
@@ -113,6 +126,10 @@ static void peer_serve(struct peer *p, int fd)
 	while (fgets(line, sizeof(line), in)) {
 		if (peer_is(line, p->mute_at))
 			continue;
+		if (peer_is(line, p->dribble_at)) {
+			peer_dribble(p, fd);
+			break;
+		}
 		if (p->must_cut_second && peer_is(line, "MAIL") && p->mails > before)
 			break;
 		if (peer_is(line, p->cut_at) || !peer_answer(p, line, in, out))

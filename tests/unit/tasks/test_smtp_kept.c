@@ -144,7 +144,6 @@ START_TEST(refusals_are_told_apart_and_the_connection_goes_on)
 }
 END_TEST
 
-/* libesmtp sends RSET only before a mail of its own. */
 /* A 2xx takes nothing yet: the mail has not been sent. */
 START_TEST(data_answered_as_if_it_were_over_is_no_success)
 {
@@ -161,6 +160,7 @@ START_TEST(data_answered_as_if_it_were_over_is_no_success)
 }
 END_TEST
 
+/* libesmtp sends RSET only before a mail of its own. */
 START_TEST(a_refused_first_mail_is_taken_back)
 {
 	peer = (struct peer){.extension = "PIPELINING", .end = "554 5.6.0 spam"};
@@ -298,6 +298,55 @@ START_TEST(a_silent_server_costs_the_timeout)
 }
 END_TEST
 
+/* Each byte ends a wait before the timeout does. */
+START_TEST(a_server_that_dribbles_costs_the_time_of_a_mail)
+{
+	static const char *const recipients[] = {"a@b.c"};
+	struct smtp_mail mail = {"s@b.c", recipients, 1, plain, sizeof(plain) - 1};
+	struct smtp_result ret = {.recipients = replies};
+	struct smtp_server to;
+	int64_t start;
+
+	begin(&(struct peer){.dribble_ms = 20});
+	to = kept->server;
+	to.timeout_ms = 100;
+	peer.dribble_at = "DATA";
+	start = smtp_now_ms();
+	smtp_send("auto", &to, &mail, NULL, &ret);
+	ck_assert_int_eq(ret.end, SMTP_LOST);
+	ck_assert_int_lt(smtp_now_ms() - start, 3000);
+	end();
+}
+END_TEST
+
+START_TEST(the_soft_limit_ends_the_dribbling)
+{
+	int64_t start;
+
+	begin(&(struct peer){.dribble_ms = 20});
+	peer.dribble_at = "DATA";
+	is_impatient = true;
+	start = smtp_now_ms();
+	ck_assert_int_eq(send_mail(plain).end, SMTP_EXPIRED);
+	ck_assert_int_lt(smtp_now_ms() - start, 900);
+	is_impatient = false;
+	end();
+}
+END_TEST
+
+START_TEST(a_line_without_an_end_is_not_read_for_ever)
+{
+	int64_t start;
+
+	begin(&(struct peer){0});
+	peer.dribble_at = "DATA";
+	start = smtp_now_ms();
+	ck_assert_int_eq(send_mail(plain).end, SMTP_LOST);
+	ck_assert_int_lt(smtp_now_ms() - start, 900);
+	end();
+}
+END_TEST
+
 START_TEST(the_soft_limit_ends_the_waiting)
 {
 	begin(&(struct peer){0});
@@ -309,6 +358,7 @@ START_TEST(the_soft_limit_ends_the_waiting)
 	ck_assert_int_eq(send_mail(plain).end, SMTP_SENT);
 	end();
 	ck_assert_int_eq(peer.mails, 2);
+	ck_assert_int_eq(peer.connections, 2); /* the mail without time left was not begun anew */
 }
 END_TEST
 
