@@ -108,6 +108,8 @@ static struct signature_call call_of(const struct task_message *t,
 		.origin = options->origin,
 		.now_us = options->now_us,
 		.max_bytes = options->max_bytes,
+		.has_secrets = options->has_secrets,
+		.secrets_ctx = options->secrets_ctx,
 	};
 }
 

@@ -29,6 +29,9 @@ struct canvas_options {
 	const char *origin;
 	int64_t now_us;
 	size_t max_bytes; /* of one body */
+	/* As in struct signature_call; may be NULL. */
+	bool (*has_secrets)(const void *ctx, const char *task);
+	const void *secrets_ctx;
 };
 /* The links and the next step of the chain; `result` is JSON text. */
 int canvas_after_success(struct canvas *c, const struct task_message *t, struct span result,

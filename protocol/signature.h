@@ -50,6 +50,9 @@ struct signature_call {
 	const char *origin;
 	int64_t now_us;
 	size_t max_bytes; /* of the body */
+	/* Are arguments of this task not to be described? NULL = they may be, of any. */
+	bool (*has_secrets)(const void *ctx, const char *task);
+	const void *secrets_ctx;
 };
 
 /* A task message on its way out. Where the routing is not given the worker decides. */

@@ -144,6 +144,19 @@ static const char *repr_of(struct arena *texts, const char *given, struct span j
 	return arena_dup(texts, out.data, out.len);
 }
 
+static void fill_reprs(struct task_message *m, const struct signature *s,
+		       const struct signature_call *call)
+{
+	const char *args = s->argsrepr, *kwargs = s->kwargsrepr;
+
+	if (call->has_secrets && call->has_secrets(call->secrets_ctx, s->task)) {
+		args = args ? args : "***";
+		kwargs = kwargs ? kwargs : "***";
+	}
+	m->argsrepr = repr_of(&m->texts, args, m->args, true);
+	m->kwargsrepr = repr_of(&m->texts, kwargs, m->kwargs, false);
+}
+
 static void fill_ids(struct task_message *m, const struct signature *s,
 		     const struct signature_call *call)
 {
@@ -217,8 +230,7 @@ int signature_apply(struct outgoing *out, const struct signature *s,
 	fill_ids(m, s, call);
 	fill_options(m, s, call->now_us);
 	fill_headers(m, s);
-	m->argsrepr = repr_of(&m->texts, s->argsrepr, m->args, true);
-	m->kwargsrepr = repr_of(&m->texts, s->kwargsrepr, m->kwargs, false);
+	fill_reprs(m, s, call);
 	out->queue = mem_strdup(s->queue);
 	out->exchange = mem_strdup(s->exchange);
 	out->exchange_type = mem_strdup(s->exchange_type);

@@ -125,6 +125,16 @@ class TestLinks:
         assert not message.properties.get("priority")
         assert "expiration" not in message.properties
 
+    @pytest.mark.deviates("Celery knows no secret parameters and shows them")
+    def test_a_link_does_not_show_secret_arguments(self, queue, worker, results, sig):
+        worker()
+        sig("echo", "s3cret").apply_async(link=sig("retry_secret").set(queue="later"))
+        message = queue.get("later")
+        assert json.loads(message.body)[0] == ["s3cret"]
+        assert (message.headers["argsrepr"], message.headers["kwargsrepr"]) == ("***", "***")
+        chain(sig("echo", "s3cret"), sig("retry_secret").set(queue="later")).apply_async()
+        assert queue.get("later").headers["argsrepr"] == "***"
+
     def test_a_link_is_a_well_formed_message(self, queue, worker, sig):
         """T-155 T-158"""
         worker()

@@ -262,6 +262,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	limiter_init(&c->limiter, registry);
 	acks_init(&c->finish.acks);
 	c->finish.config = config;
+	c->finish.registry = registry;
 	c->finish.requests = &c->requests;
 	c->finish.on_finished = on_finished;
 	c->finish.ctx = c;

@@ -21,6 +21,7 @@ struct finish_counts {
 
 struct finish {
 	const struct config *config;
+	const struct registry *registry;
 	struct requests *requests;
 	struct broker *broker;
 	struct backend *backend; /* NULL = results are disabled */

@@ -114,6 +114,14 @@ static char *origin_of(const struct config *config)
 	return mem_printf("gen%d@%s", (int)getpid(), at ? at + 1 : config->node_name);
 }
 
+/* Of tasks that only others run nothing is known. */
+static bool has_secrets(const void *registry, const char *task)
+{
+	const struct task_entry *entry = registry_find(registry, task);
+
+	return entry && task_entry_has_secrets(entry);
+}
+
 bool links_after_success(struct finish *f, struct request *r, links_done_fn *done)
 {
 	struct span result = {r->outcome.result, r->outcome.result_len};
@@ -126,6 +134,8 @@ bool links_after_success(struct finish *f, struct request *r, links_done_fn *don
 		.origin = origin,
 		.now_us = clock_wall_us(),
 		.max_bytes = PUBLISHER_BODY_MAX(f->config),
+		.has_secrets = has_secrets,
+		.secrets_ctx = f->registry,
 	};
 
 	w = wait_new(f, r, done);
@@ -149,6 +159,8 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 		.origin = origin,
 		.now_us = clock_wall_us(),
 		.max_bytes = PUBLISHER_BODY_MAX(f->config),
+		.has_secrets = has_secrets,
+		.secrets_ctx = f->registry,
 	};
 
 	w = wait_new(f, r, done);

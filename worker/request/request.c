@@ -260,9 +260,7 @@ int request_label(struct str *out, const struct request *r)
 
 static void add_repr(struct str *out, const struct request *r, struct span json, bool as_tuple)
 {
-	const char *const *secrets = r->task->decl->secrets;
-
-	if (secrets && secrets[0]) {
+	if (task_entry_has_secrets(r->task)) {
 		str_puts(out, "***");
 		return;
 	}

@@ -156,6 +156,36 @@ START_TEST(what_follows_a_task_is_sent_as_celery_sends_it)
 }
 END_TEST
 
+static bool is_secret(const void *ctx, const char *task)
+{
+	return strcmp(ctx, task) == 0;
+}
+
+START_TEST(arguments_of_tasks_with_secrets_are_not_described)
+{
+	struct canvas_options careful = options;
+	struct task_message t;
+	struct err err = {0};
+	struct canvas c;
+
+	careful.has_secrets = is_secret;
+	careful.secrets_ctx = "hush";
+	task_with(&t, "{\"callbacks\": [{\"task\": \"hush\", \"kwargs\": {\"x\": 1}}, "
+		      "{\"task\": \"tell\"}, {\"task\": \"hush\", \"options\": "
+		      "{\"argsrepr\": \"(mine)\"}}], \"chain\": [{\"task\": \"hush\"}]}");
+	ck_assert_int_eq(canvas_after_success(&c, &t, span_of("\"s\""), &careful, &err), 0);
+	ck_assert_uint_eq(c.count, 4);
+	ck_assert_str_eq(c.all[0].message.argsrepr, "***");
+	ck_assert_str_eq(c.all[0].message.kwargsrepr, "***");
+	ck_assert_str_eq(c.all[1].message.argsrepr, "('s',)");
+	ck_assert_str_eq(c.all[1].message.kwargsrepr, "{}");
+	ck_assert_str_eq(c.all[2].message.argsrepr, "(mine)");
+	ck_assert_str_eq(c.all[3].message.argsrepr, "***");
+	canvas_clear(&c);
+	task_message_clear(&t);
+}
+END_TEST
+
 static enum err_code check(const char *embed)
 {
 	struct task_message t;
