@@ -345,25 +345,35 @@ void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx)
 		on_stopped(ctx);
 }
 
+/* Of several jobs that have begun the last one runs; the outcomes of the others were not seen yet.
+ */
+static void interrupt_solo(struct pool *p)
+{
+	struct pool_slot *slot = &p->slots[0];
+	struct pool_job *job;
+
+	slot_steal_queued(slot);
+	if (slot->outstanding == 0)
+		return;
+	job = list_entry(slot->jobs.prev, struct pool_job, node);
+	job->is_terminated = true;
+	slot_interrupt(slot, job);
+	slot_schedule(slot);
+}
+
 void pool_kill(struct pool *p)
 {
 	struct list_node *node;
 
 	p->is_killed = true;
+	if (p->solo)
+		interrupt_solo(p);
 	while ((node = list_pop(&p->ready))) {
 		p->ready_count--;
 		list_append(&p->ended, node);
 	}
-	for (unsigned i = 0; i < p->unit_count; i++) {
+	for (unsigned i = 0; i < p->unit_count; i++)
 		unit_doom(&p->units[i], DOOM_KILLED, SIGKILL);
-		if (p->solo && p->slots[0].outstanding > 0) {
-			struct pool_job *job = slot_first(&p->slots[0]);
-
-			job->is_terminated = true;
-			slot_interrupt(&p->slots[0], job);
-			slot_schedule(&p->slots[0]);
-		}
-	}
 	pool_wake(p);
 	pool_arm(p);
 }

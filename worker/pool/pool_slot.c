@@ -334,6 +334,10 @@ static void look(struct pool_slot *slot, struct pool_job *job, int64_t now_us)
 	} else if (!slot->is_slow) {
 		slot->is_slow = true;
 		slot_steal_queued(slot);
+		/* The second one runs: the first one's outcome has come since we looked into the
+		 * ring, and nobody need have rung for it. */
+		if (slot->outstanding > 1)
+			look_in(slot, LOOK_FIRST_US);
 	}
 }
 

@@ -1,7 +1,10 @@
 /* Time limits, terminate and kill, in real processes and threads. */
 #include <signal.h>
 
+#include <unistd.h>
+
 #include "tests/unit/worker/pool_bench.h"
+#include "worker/pool/pool_state.h"
 
 /* T-75 */
 static void soft_limit_wakes_the_body(enum pool_kind kind)
@@ -46,6 +49,77 @@ END_TEST
 START_TEST(solo_soft_limit_wakes_the_body)
 {
 	soft_limit_wakes_the_body(POOL_SOLO);
+}
+END_TEST
+
+/* A slot that takes jobs ahead has ended `first`, without ringing for it, and runs `second`. The
+ * loop has not turned since, so the pool knows of neither. */
+static void run_two_unseen(struct bench *b, struct run *first, struct run *second)
+{
+	const struct share_slot *share = b->pool->slots[0].share;
+
+	pool_submit(b->pool, &first->job);
+	pool_submit(b->pool, &second->job);
+	uv_run(&b->loop, UV_RUN_NOWAIT);
+	for (int i = 0; i < 1000; i++) {
+		if (atomic_load(&share->places[second->job.place].state) == SHARE_STARTED)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	ck_assert_uint_eq(first->done + second->accepted, 0);
+}
+
+static void make_short(struct bench *b)
+{
+	for (int i = 0; i < 50; i++) {
+		submit(b, "t.echo", "[1]");
+		turn_until(b, is_all_done, 4);
+	}
+}
+
+/* The first one's outcome may come right after the look into the ring by which the first one is
+ * found to be slow. Nobody rings for it while the second one runs, whose limit must hold. */
+START_TEST(prefork_hard_limit_holds_behind_an_outcome_that_came_after_the_look)
+{
+	struct bench b;
+	struct run *first, *second;
+	struct pool_slot *slot;
+
+	begin(&b, POOL_PREFORK, 1);
+	make_short(&b);
+	slot = &b.pool->slots[0];
+	first = prepare_run(&b, "t.echo", "[2]");
+	second = prepare_run(&b, "t.sleep", "[8]");
+	second->job.hard_limit_s = 0.3;
+	run_two_unseen(&b, first, second);
+	slot->link->is_visiting = true; /* it found nothing */
+	slot_tick(slot, clock_mono_us());
+	slot->link->is_visiting = false;
+	slot_schedule(slot);
+	pool_arm(b.pool);
+	turn_until(&b, is_all_done, 4);
+	check_ok(first, "2");
+	ck_assert_int_eq(second->kind, OUTCOME_TIMEOUT);
+	end(&b);
+}
+END_TEST
+
+START_TEST(solo_kill_interrupts_what_runs_and_not_what_has_ended_unseen)
+{
+	struct bench b;
+	struct run *first, *second;
+
+	begin(&b, POOL_SOLO, 1);
+	make_short(&b);
+	first = prepare_run(&b, "t.echo", "[2]");
+	second = prepare_run(&b, "t.sleep", "[8]");
+	run_two_unseen(&b, first, second);
+	pool_kill(b.pool);
+	turn_until(&b, is_all_done, 4);
+	check_ok(first, "2");
+	ck_assert_int_eq(second->kind, OUTCOME_TERMINATED);
+	end(&b);
 }
 END_TEST
 
