@@ -50,6 +50,34 @@ class TestEarlyAck:
         queue.dead(0)
 
 
+class TestOneId:
+    """A producer may give several messages one id. When the connection breaks, one of them that
+    comes again must not be taken for another one that has run, or runs, here."""
+
+    def break_connection(self, queue, one, out, jobs, running):
+        # The list of connections lags behind; no time must be lost with it later on.
+        wait_until(lambda: any("smallage" in str(row["client_properties"]) for row in
+                               queue.rabbit.connections(queue.vhost)), 15, "connections")
+        for task, text, seconds in jobs:
+            queue.send(task, (str(out), text, seconds), id="one")
+        wait_line(out, f"S {running}")
+        queue.wait_counts(0, 2)
+        queue.server_closes()
+        one.wait_log("Connected to", count=2)
+        assert f"E {running}" not in lines(out)
+        for _, text, _ in jobs:
+            wait_line(out, f"E {text}")
+        queue.wait_empty()
+
+    def test_what_waits_behind_a_running_one_runs_after_a_break(self, queue, worker, tmp_path):
+        jobs = [("append_early", "a", 6), ("append_early", "b", 0), ("append_early", "c", 0)]
+        self.break_connection(queue, worker(concurrency=1), tmp_path / "out", jobs, "a")
+
+    def test_what_waits_behind_one_that_ended_runs_after_a_break(self, queue, worker, tmp_path):
+        jobs = [("append", "a", 0), ("append", "b", 6), ("append", "c", 0)]
+        self.break_connection(queue, worker(concurrency=1), tmp_path / "out", jobs, "b")
+
+
 class TestLateAck:
     def test_a_killed_worker_gives_the_message_back_as_redelivered(self, queue, worker, tmp_path):
         """T-56"""

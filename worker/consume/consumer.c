@@ -54,7 +54,8 @@ static void forget(struct consumer *c, struct request *r, size_t *requeues_left)
 		--*requeues_left;
 		acks_answer(&c->finish.acks, r, ANSWER_REQUEUE);
 	}
-	request_free(&c->requests, r);
+	acks_expect(&c->finish.acks, r);
+	requests_give_back(&c->requests, r);
 }
 
 /* All that has not begun; keeping it would run it twice. The broker delivers again what has no

@@ -177,6 +177,16 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 		remember(acks, &key, answer, clock_mono_us());
 }
 
+void acks_expect(struct acks *acks, const struct request *r)
+{
+	struct acks_key key = key_of(r->message.id, r->message.retries);
+	struct acks_ended *e;
+
+	HASH_FIND(hh, acks->ended, &key, sizeof(key), e);
+	if (e)
+		forget(acks, e);
+}
+
 bool acks_has_ended(struct acks *acks, const char *id, int64_t retries, enum answer *ret_answer)
 {
 	struct acks_key key = key_of(id, retries);

@@ -60,5 +60,8 @@ void acks_answer_delivery(struct acks *acks, unsigned session, uint64_t tag, enu
 /* True if this task ended here and only its answer may have been lost; once per session, and the
  * caller answers again with *ret_answer (may be NULL). */
 bool acks_has_ended(struct acks *acks, const char *id, int64_t retries, enum answer *ret_answer);
+/* The request has not begun, so its message comes again and must run. Forgets another one with the
+ * same id that ended here: better that one twice than this one never. */
+void acks_expect(struct acks *acks, const struct request *r);
 
 #endif

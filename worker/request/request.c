@@ -229,11 +229,29 @@ void request_free(struct requests *all, struct request *r)
 	heap_remove(&all->eta, &r->due);
 	list_remove(&r->node);
 	all->counts[r->state]--;
-	index_remove(all, r);
+	if (!r->is_hidden)
+		index_remove(all, r);
 	outcome_clear(&r->outcome);
 	task_message_clear(&r->message);
 	free(r->children);
 	free(r);
+}
+
+void requests_give_back(struct requests *all, struct request *r)
+{
+	struct request *twin = list_entry(r->twins.next, struct request, twins);
+	struct request *first;
+	bool has_twin = twin != r;
+
+	request_free(all, r);
+	if (!has_twin)
+		return;
+	/* What began is older than what did not, so these come first. */
+	while ((first = requests_find(all, twin->message.id, twin->message.retries)) &&
+	       first->is_settled) {
+		index_remove(all, first);
+		first->is_hidden = true;
+	}
 }
 
 void requests_move(struct requests *all, struct request *r, enum request_state state)

@@ -57,7 +57,7 @@ struct request {
 	int64_t start_us;	    /* wall time at which it may start, while WAITING_RATE */
 	struct request *index_next; /* the next key in its bucket; of the first of its key only */
 	struct list_node twins;	    /* ring of those with the same key, the oldest first */
-	bool is_first_twin;
+	bool is_first_twin, is_hidden;
 
 	/* The delivery that answers for it. After a lost connection `session` is old until the
 	 * message comes again and is adopted. */
@@ -91,6 +91,9 @@ struct request *request_new(struct requests *all, struct task_message *message,
 			    const struct task_entry *task, const struct config *config);
 void request_free(struct requests *all, struct request *r);
 void requests_move(struct requests *all, struct request *r, enum request_state state);
+/* Frees a request that has not begun and whose message comes again. Those with its id that are
+ * answered are not found from now on: they would be taken for what that message is about. */
+void requests_give_back(struct requests *all, struct request *r);
 
 /* Of the requests with this id and number of retries the one with the oldest delivery; NULL when
  * there is none. A producer may use one id for very many messages. */

@@ -40,6 +40,24 @@ START_TEST(what_ended_without_a_connection_is_known_once_when_it_comes_again)
 }
 END_TEST
 
+START_TEST(what_ended_is_forgotten_for_one_of_its_id_that_has_not_begun)
+{
+	struct acks acks;
+	struct requests all;
+
+	acks_init(&acks);
+	requests_init(&all);
+	acks_answer(&acks, make(&all, "a", 0), ANSWER_ACK);
+	acks_answer(&acks, make(&all, "b", 0), ANSWER_ACK);
+	acks_expect(&acks, make(&all, "a", 0));
+	acks_expect(&acks, make(&all, "c", 0));
+	ck_assert(!acks_has_ended(&acks, "a", 0, NULL));
+	ck_assert(acks_has_ended(&acks, "b", 0, NULL));
+	requests_clear(&all);
+	acks_clear(&acks);
+}
+END_TEST
+
 START_TEST(what_ended_is_known_again_when_the_second_connection_breaks_too)
 {
 	struct acks acks;

@@ -80,6 +80,30 @@ START_TEST(of_requests_with_one_id_the_oldest_delivery_is_found_first)
 }
 END_TEST
 
+/* What is answered must not take the message over that another one waits for. */
+START_TEST(what_is_answered_is_not_found_when_a_twin_comes_again)
+{
+	struct requests all;
+	struct config config = {0};
+	struct request *r[5];
+
+	requests_init(&all);
+	for (unsigned i = 0; i < 5; i++)
+		r[i] = make(&all, &plain_entry, "twin", &config);
+	r[0]->is_settled = r[1]->is_settled = true;
+	requests_give_back(&all, r[4]);
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[2]);
+	requests_give_back(&all, r[2]);
+	ck_assert_ptr_eq(requests_find(&all, "twin", 0), r[3]);
+	requests_give_back(&all, r[3]);
+	ck_assert_ptr_null(requests_find(&all, "twin", 0));
+	requests_move(&all, r[0], REQUEST_FINISHING);
+	request_free(&all, r[0]);
+	ck_assert_uint_eq(all.total, 0);
+	requests_clear(&all); /* with r[1] */
+}
+END_TEST
+
 /* Quadratic work would take minutes. */
 START_TEST(very_many_messages_may_have_one_id) /* timeout 20 */
 {
