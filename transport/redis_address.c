@@ -23,7 +23,10 @@ static int parse_db(const char *text, int *ret_db, struct err *err)
 	while (*end == '/')
 		end++;
 	if (!isdigit((unsigned char)*text) || *end != '\0' || number > 1000000)
-		return err_set(err, ERR_INVALID, "Redis URL: '%.40s' is no database number", text);
+		/* Not quoted: with an unescaped '/' in it, a password ends up here. */
+		return err_set(err, ERR_INVALID,
+			       "Redis URL: what follows the server is no database number "
+			       "(special characters in a password must be percent-encoded)");
 	*ret_db = (int)number;
 	return 0;
 }
