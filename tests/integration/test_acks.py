@@ -56,13 +56,13 @@ class TestOneId:
 
     def break_connection(self, queue, one, out, jobs, running):
         # The list of connections lags behind; no time must be lost with it later on.
-        wait_until(lambda: any("smallage" in str(row["client_properties"]) for row in
-                               queue.rabbit.connections(queue.vhost)), 15, "connections")
+        wait_until(lambda: len(queue.rabbit.connections(queue.vhost)) > 1, 15, "connections")
         for task, text, seconds in jobs:
             queue.send(task, (str(out), text, seconds), id="one")
         wait_line(out, f"S {running}")
         queue.wait_counts(0, 2)
-        queue.server_closes()
+        wait_until(lambda: queue.server_closes() and "Connection to broker lost" in one.log, 15,
+                   "end of the connection", 0.5)
         one.wait_log("Connected to", count=2)
         assert f"E {running}" not in lines(out)
         for _, text, _ in jobs:
