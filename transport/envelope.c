@@ -52,10 +52,17 @@ static void scan_member(struct pyjson_items *items, const struct pyjson_items *o
 
 static int parts_scan(struct parts *parts, const char *data, size_t len, struct err *err)
 {
+	size_t around;
+
 	if (pyjson_items_scan(&parts->root, data, len, err) < 0)
 		return err_prefix(err, "envelope: ");
 	if (parts->root.kind != PYJSON_OBJECT)
 		return err_set(err, ERR_INVALID, "envelope: not a JSON object");
+	/* Before anything is made of it: in memory it is many times its text. */
+	around = len - pyjson_items_find(&parts->root, "body").len;
+	if (around > ENVELOPE_OVERHEAD_BYTES)
+		return err_set(err, ERR_LIMIT,
+			       "envelope: %zu bytes beside the body are more than allowed", around);
 	scan_member(&parts->properties, &parts->root, "properties");
 	scan_member(&parts->info, &parts->properties, "delivery_info");
 	return 0;

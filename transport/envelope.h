@@ -13,7 +13,7 @@
 #include "protocol/message.h"
 #include "transport/broker.h"
 
-/* Room for headers and properties around a body, in bytes. */
+/* Room for headers and properties around a body, in bytes; more are refused. */
 #define ENVELOPE_OVERHEAD_BYTES ((size_t)1 << 20)
 
 /* The longest envelope that may hold a body of `max_body` bytes. */
@@ -23,7 +23,7 @@ size_t envelope_max_bytes(size_t max_body);
  * Fills `m`, which must be initialized; on failure it is left as it was. Unknown members are
  * ignored, missing ones are absent in `m`. `is_redelivered` is taken from where kombu's transports
  * put it: the top level (filesystem), delivery_info (Redis). ERR_INVALID: no envelope; ERR_LIMIT:
- * the text or the body is too long.
+ * the text, the body or what is beside it is too long.
  */
 int envelope_decode(struct message *m, const char *data, size_t len, size_t max_body,
 		    struct err *err);

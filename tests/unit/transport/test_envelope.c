@@ -222,6 +222,39 @@ START_TEST(a_body_over_the_limit_is_told_from_a_broken_one)
 }
 END_TEST
 
+/* In memory, headers are up to eighty times what they are as text. */
+static int decode_with_headers(size_t bytes, const char *where, struct err *err)
+{
+	auto_str text = STR_INIT(10 * MIB);
+	struct message m;
+	int rc;
+
+	str_addf(&text,
+		 "{\"body\": \"W10=\", \"properties\": {\"body_encoding\": \"base64\"}, "
+		 "\"%s\": {\"x\": [{}",
+		 where);
+	while (text.len < bytes)
+		str_puts(&text, ", {}");
+	str_puts(&text, "]}}");
+	message_init(&m);
+	rc = envelope_decode(&m, text.data, text.len, 8 * MIB, err);
+	message_clear(&m);
+	return rc;
+}
+
+START_TEST(what_stands_beside_the_body_has_a_limit)
+{
+	struct err err = {0};
+
+	ck_assert_int_eq(decode_with_headers(MIB - 1000, "headers", &err), 0);
+	ck_assert_int_eq(decode_with_headers(MIB + 1000, "headers", &err), -1);
+	ck_assert_int_eq(err.code, ERR_LIMIT);
+	err_clear(&err);
+	ck_assert_int_eq(decode_with_headers(MIB + 1000, "else", &err), -1);
+	ck_assert_int_eq(err.code, ERR_LIMIT);
+}
+END_TEST
+
 START_TEST(an_encoded_publication_is_what_kombu_writes)
 {
 	struct message m;
