@@ -559,11 +559,12 @@ static void lose(struct pool_slot *slot, struct pool_job *job, const char *how)
 void slot_abandon(struct pool_slot *slot, const char *how)
 {
 	struct pool *p = slot->pool;
-	struct pool_job *job = slot_first(slot);
+	struct pool_job *job;
 
 	link_close(slot);
 	slot->look_us = slot->signal_us = slot->kill_us = 0;
-	if (job && atomic_load(&place_of(job)->state) == SHARE_STARTED)
+	/* Several, when it spoke nonsense: what it said after that was not heard. */
+	while ((job = slot_first(slot)) && atomic_load(&place_of(job)->state) == SHARE_STARTED)
 		lose(slot, job, how);
 	/* The others never began: somebody else runs them, before what came later. */
 	while (slot->outstanding > 0) {

@@ -105,6 +105,29 @@ START_TEST(prefork_hard_limit_holds_behind_an_outcome_that_came_after_the_look)
 }
 END_TEST
 
+/* The second one had begun as well: it must not run again. */
+START_TEST(prefork_nothing_that_began_runs_again_when_its_process_spoke_nonsense)
+{
+	struct bench b;
+	struct run *first, *second, *third;
+	struct pool_slot *slot;
+
+	begin(&b, POOL_PREFORK, 1);
+	make_short(&b);
+	slot = &b.pool->slots[0];
+	first = prepare_run(&b, "t.echo", "[2]");
+	second = prepare_run(&b, "t.sleep", "[1]");
+	run_two_unseen(&b, first, second);
+	slot->share->ring.bytes[slot->link->ring_at % RING_BYTES] = 99;
+	third = submit(&b, "t.echo", "[3]");
+	turn_until(&b, is_all_done, 4);
+	ck_assert_int_eq(first->kind, OUTCOME_LOST);
+	ck_assert_int_eq(second->kind, OUTCOME_LOST);
+	check_ok(third, "3");
+	end(&b);
+}
+END_TEST
+
 START_TEST(solo_kill_interrupts_what_runs_and_not_what_has_ended_unseen)
 {
 	struct bench b;
