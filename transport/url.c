@@ -230,6 +230,18 @@ static void add_quoted(struct str *out, const char *text, const char *safe)
 	}
 }
 
+/* "redis://me:12/3@host": of a password with a slash that was not written as %2F, the part up to
+ * the slash was read as the port and the rest begins the path. */
+static const char *path_to_show(struct str *out, const char *path)
+{
+	const char *at = path ? strrchr(path, '@') : NULL;
+
+	if (!at)
+		return path;
+	str_puts(out, "**");
+	return at;
+}
+
 int url_format_redacted(struct str *out, const struct url *url)
 {
 	str_addf(out, "%s://", url->scheme);
@@ -246,7 +258,7 @@ int url_format_redacted(struct str *out, const struct url *url)
 	if (url->port)
 		str_addf(out, ":%d", url->port);
 	str_addc(out, '/');
-	add_quoted(out, url->path, "/");
+	add_quoted(out, path_to_show(out, url->path), "/@");
 	return out->is_full ? -1 : 0;
 }
 

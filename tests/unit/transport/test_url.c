@@ -124,6 +124,7 @@ START_TEST(passwords_and_queries_are_not_shown)
 		{"redis://:secret@h/0", "redis://:**@h/0"},
 		{"redis://h/a/b", "redis://h/a/b"},
 		{"amqp://u@[::1]:1/v", "amqp://u@[::1]:1/v"},
+		{"redis://me:12/secret@h/1", "redis://me:12/**@h/1"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
