@@ -64,6 +64,8 @@ struct broker_options {
 	const char *transport_options; /* broker_transport_options as JSON object text, or NULL */
 	const char *product_version;   /* for the client properties */
 	const char *node_name;
+	/* What waits in the queues asked for before broker_start is thrown away, once. */
+	bool purges;
 };
 
 /* NULL with `err` for a bad URL or a scheme we do not speak (the text names what to use). */

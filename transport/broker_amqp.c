@@ -123,6 +123,7 @@ static struct broker *amqp_open(const struct broker_options *options, struct err
 	b->max_message_bytes = options->max_message_bytes;
 	b->max_publish_bytes = options->max_publish_bytes;
 	b->is_retry_on_startup = options->retry_on_startup;
+	b->purges = options->purges;
 	b->product_version = mem_strdup(options->product_version ? options->product_version : "");
 	b->node_name = mem_strdup(options->node_name ? options->node_name : "smallage");
 	amqp_consumer_init(&b->consumer, b, options->max_retries);

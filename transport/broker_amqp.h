@@ -35,7 +35,14 @@ struct amqp_publish;
 struct amqp_declare;
 
 /* broker_amqp_consume.c */
-enum amqp_setup { SETUP_WANTED, SETUP_DECLARING, SETUP_CONSUMING, SETUP_ACTIVE, SETUP_FAILED };
+enum amqp_setup {
+	SETUP_WANTED,
+	SETUP_DECLARING,
+	SETUP_PURGING,
+	SETUP_CONSUMING,
+	SETUP_ACTIVE,
+	SETUP_FAILED
+};
 
 struct amqp_consumed {
 	struct list_node node;
@@ -45,6 +52,7 @@ struct amqp_consumed {
 	uint64_t retry_at_ms;	  /* when SETUP_FAILED */
 	uint64_t active_since_ms; /* when SETUP_ACTIVE */
 	bool is_cancelled;	  /* by the caller, while it was being set up */
+	bool is_to_purge;	  /* before it is consumed */
 	char tag[24];
 };
 
@@ -173,7 +181,7 @@ struct amqp_broker {
 	unsigned url_count;
 	double heartbeat_s, connect_timeout_s;
 	size_t max_message_bytes, max_publish_bytes;
-	bool is_retry_on_startup, is_started, is_closing;
+	bool is_retry_on_startup, is_started, is_closing, purges;
 	char *product_version, *node_name;
 	struct amqp_consumer consumer;
 	struct amqp_publisher publisher;

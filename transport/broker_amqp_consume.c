@@ -37,6 +37,7 @@ int amqp_consumer_add(struct amqp_consumer *c, const struct queue_def *def, stru
 	}
 	q = mem_calloc(1, sizeof(*q));
 	q->topology = topology;
+	q->is_to_purge = c->broker->purges && !c->broker->is_started;
 	backoff_init(&q->backoff, 1, -1);
 	list_append(&c->queues, &q->node);
 	setup_continue(c);

@@ -120,11 +120,33 @@ void setup_consume_anew(struct amqp_consumer *c, struct amqp_consumed *q)
 	send_cancel(c, old);
 }
 
-static void queue_declared(struct amqp_consumer *c)
+static void queue_ready(struct amqp_consumer *c)
 {
 	qos_queue_added(c);
 	c->current->setup = SETUP_CONSUMING;
 	send_consume(c, c->current, false);
+}
+
+static void queue_declared(struct amqp_consumer *c)
+{
+	amqp_queue_purge_t purge = {.queue = amqp_text(c->current->topology->name)};
+
+	if (!c->current->is_to_purge) {
+		queue_ready(c);
+		return;
+	}
+	c->current->setup = SETUP_PURGING;
+	amqp_conn_send(c->link.conn, AMQP_CHANNEL_SETUP, AMQP_QUEUE_PURGE_METHOD, &purge);
+}
+
+/* Only once: what arrives from now on is to be worked on, also after a reconnect. */
+static void queue_purged(struct amqp_consumer *c, const amqp_queue_purge_ok_t *ok)
+{
+	c->current->is_to_purge = false;
+	if (ok->message_count > 0)
+		amqp_broker_notice(c->broker, false, "purged: %u messages of queue '%s'",
+				   ok->message_count, c->current->topology->name);
+	queue_ready(c);
 }
 
 static void setup_send_cancel(struct amqp_consumer *c, struct amqp_consumed *q)
@@ -228,6 +250,9 @@ void setup_method(struct amqp_consumer *c, unsigned channel, const amqp_method_t
 	} else if (is_setup && c->current && c->current->setup == SETUP_DECLARING &&
 		   method->id == c->awaited) {
 		queue_declared(c);
+	} else if (is_setup && c->current && c->current->setup == SETUP_PURGING &&
+		   method->id == AMQP_QUEUE_PURGE_OK_METHOD) {
+		queue_purged(c, method->decoded);
 	} else if (method->id == AMQP_BASIC_CONSUME_OK_METHOD) {
 		queue_consumed(c);
 	} else if (method->id == AMQP_BASIC_CANCEL_METHOD) {

@@ -54,7 +54,8 @@ struct broker_filesystem {
 	uv_timer_t timer;
 	int64_t wake_us, polled_us, close_by_us;
 	unsigned polls;
-	bool is_started, is_up, is_paused, is_closing, needs_scan, is_watch_lost, is_in_trouble;
+	bool is_started, is_up, is_paused, is_closing, needs_scan, is_watch_lost, is_in_trouble,
+		purges;
 	uint64_t delivered, acked, rejected, published;
 };
 
@@ -261,6 +262,15 @@ static void reopen_folder(struct broker_filesystem *f)
 	watch_folder(f);
 }
 
+static void purge(struct broker_filesystem *f)
+{
+	unsigned count = filesystem_inbox_purge(f->inbox);
+	auto_free char *text = mem_printf("purged: %u messages", count);
+
+	if (count > 0)
+		notice(f, false, text);
+}
+
 static void come_up(struct broker_filesystem *f)
 {
 	auto_free char *host = mem_printf("filesystem://%s", f->folders.in);
@@ -273,6 +283,8 @@ static void come_up(struct broker_filesystem *f)
 	f->is_up = true;
 	watch_folder(f);
 	recover(f);
+	if (f->purges)
+		purge(f);
 	f->base.events->on_up(f->base.ctx, host);
 }
 
@@ -435,6 +447,7 @@ static struct broker *filesystem_open(const struct broker_options *options, stru
 	f->node = mem_strdup(options->node_name ? options->node_name : "worker");
 	f->max_body = options->max_message_bytes;
 	f->max_publish = options->max_publish_bytes;
+	f->purges = options->purges;
 	if (filesystem_options_read(&f->folders, options->transport_options, err) < 0 ||
 	    filesystem_options_make_folders(&f->folders, err) < 0) {
 		free_all(f);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -184,6 +185,27 @@ int filesystem_inbox_scan(struct filesystem_inbox *box, struct err *err)
 		heap_push(&box->ready, &scan.files[i]->node, number_of(scan.files[i]->name));
 	free(scan.files);
 	return 0;
+}
+
+unsigned filesystem_inbox_purge(struct filesystem_inbox *box)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir(box->folder);
+	unsigned count = 0;
+
+	heap_drop(&box->ready);
+	heap_drop(&box->deferred);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		struct filesystem_file *file = file_new(box, entry->d_name);
+
+		if (file == NULL)
+			continue;
+		count += unlinkat(dirfd(dir), file->name, 0) == 0;
+		filesystem_file_free(file);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return count;
 }
 
 struct filesystem_file *filesystem_inbox_pop(struct filesystem_inbox *box)

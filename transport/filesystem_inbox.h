@@ -29,6 +29,8 @@ void filesystem_inbox_free(struct filesystem_inbox *box); /* NULL is allowed */
 void filesystem_inbox_add(struct filesystem_inbox *box, const char *name);
 /* Reads the whole folder anew. */
 int filesystem_inbox_scan(struct filesystem_inbox *box, struct err *err);
+/* Removes every file that may be popped. Returns how many. */
+unsigned filesystem_inbox_purge(struct filesystem_inbox *box);
 /* The next file, the caller's; NULL when none waits. */
 struct filesystem_file *filesystem_inbox_pop(struct filesystem_inbox *box);
 /* Gives a file back, to be popped again after `delay_us`. */

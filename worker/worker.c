@@ -197,6 +197,7 @@ static int open_broker(struct worker *w, struct err *err)
 		.transport_options = config->broker_transport_options,
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
+		.purges = config->purge,
 	};
 
 	w->consumer.broker = broker_open(&options, err);

@@ -71,6 +71,15 @@ def test_an_unknown_queue_is_refused_when_creating_is_off(worker):
                      one.log), one.log[-2000:]
 
 
+def test_purge_throws_away_what_waits_and_nothing_later(broker, worker, results):
+    broker.declare()
+    old = broker.send_many("add", 5, (1, 2))
+    worker("--purge")
+    assert results.value(broker.send("add", (1, 2))) == 3
+    broker.wait_empty()
+    assert not any(results.record(id) for id in old)
+
+
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_the_default_prefetch_is_four_times_the_concurrency(broker, worker, results, concurrency):
     """T-47 C-63"""

@@ -349,6 +349,42 @@ START_TEST(a_queue_declared_differently_is_reported_while_others_go_on)
 }
 END_TEST
 
+START_TEST(purging_happens_once_before_the_first_consume)
+{
+	struct fixture f, g;
+	const char *q = fixture_queue("purged");
+
+	if (!fixture_url())
+		return;
+	fixture_init(&g, fixture_url());
+	fixture_open(&g);
+	fixture_consume(&g, q, NULL);
+	fixture_start(&g);
+	publish_numbers(&g, q, 7);
+	fixture_close(&g);
+
+	fixture_init(&f, fixture_url());
+	f.options.purges = true;
+	f.acks_at_once = true;
+	fixture_open(&f);
+	fixture_consume(&f, q, NULL);
+	fixture_start(&f);
+	ck_assert_uint_eq(f.notices, 1);
+	ck_assert_ptr_nonnull(strstr(f.last_notice, "purged: 7 messages of queue"));
+	publish_numbers(&f, q, 2);
+	ck_assert(fixture_wait(&f, &f.seen_count, 2, 3000));
+	ck_assert_uint_eq(f.seen_count, 2);
+	/* A queue that is asked for later keeps what is in it. */
+	broker_cancel(f.broker, q);
+	fixture_run(&f, 100);
+	publish_numbers(&f, q, 2);
+	fixture_consume(&f, q, NULL);
+	ck_assert(fixture_wait(&f, &f.seen_count, 4, 3000));
+	ck_assert_uint_eq(f.notices, 1);
+	fixture_close(&f);
+}
+END_TEST
+
 START_TEST(queues_can_be_added_and_cancelled_while_running)
 {
 	struct fixture f;

@@ -54,6 +54,28 @@ START_TEST(a_new_message_arrives_within_ten_milliseconds)
 }
 END_TEST
 
+START_TEST(purging_removes_what_waits_in_the_consumed_queues)
+{
+	struct fixture x;
+
+	set_up(&x);
+	x.options.purges = true;
+	ck_assert_int_eq(folder_make(x.in, NULL), 0);
+	put(&x, "5_a.celery.msg", "[1]");
+	put(&x, "6_b.celery.msg", "[2]");
+	put(&x, "7_c.other.msg", "[3]");
+	start(&x, "celery");
+	wait_until(&x.loop, x.ups == 1, 1000);
+	ck_assert_str_eq(x.last_notice, "purged: 2 messages");
+	ck_assert_uint_eq(count(x.in, ".msg"), 1);
+	put(&x, "8_d.celery.msg", "[4]");
+	wait_until(&x.loop, x.seen == 1, 1000);
+	ck_assert_str_eq(x.bodies[0], "[4]");
+	broker_ack(x.broker, 1, x.tags[0]);
+	tear_down(&x);
+}
+END_TEST
+
 /* C-77 */
 START_TEST(only_the_part_after_the_first_dot_names_the_queue)
 {
