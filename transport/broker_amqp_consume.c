@@ -8,6 +8,7 @@
  * meanwhile. */
 #define HOLD_MS		    2
 #define HOLD_FROM_QOS	    32
+#define HOLD_PART	    4 /* of the window may wait */
 #define HOLD_MOST_UNLIMITED 256
 #define HOLD_MOST_SINGLE    16 /* of those that wait for a tag before them */
 
@@ -101,7 +102,7 @@ static size_t hold_most(const struct amqp_consumer *c)
 		return 0;
 	if (c->qos_least == 0)
 		return HOLD_MOST_UNLIMITED;
-	return c->qos_least >= HOLD_FROM_QOS ? c->qos_least / 2 : 0;
+	return c->qos_least >= HOLD_FROM_QOS ? c->qos_least / HOLD_PART : 0;
 }
 
 static void on_hold_end(uv_timer_t *timer)
@@ -114,14 +115,14 @@ static void on_hold_end(uv_timer_t *timer)
 }
 
 /* Every packet with an ack makes the broker look for something to deliver, so many acks in one cost
- * it a good part less, and they bring many deliveries in one packet. While more than half of the
- * window is still in hand nothing runs dry. */
+ * it a good part less, and they bring many deliveries in one packet. While most of the window is
+ * still in hand nothing runs dry. */
 static void flush_acks(struct amqp_consumer *c)
 {
 	size_t most = hold_most(c), held = c->acks.pending_count;
 
 	/* Acks beyond an open tag cost a method each, unless that tag is settled soon. */
-	if (held >= most || c->acks.open <= most)
+	if (held >= most || c->acks.open <= (HOLD_PART - 1) * most)
 		held = ack_window_flush(&c->acks, most ? HOLD_MOST_SINGLE : 0, settle_send, c);
 	c->is_hold_over = false;
 	if (held == 0)
