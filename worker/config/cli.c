@@ -7,8 +7,7 @@
 #include "base/text.h"
 #include "worker/config/store.h"
 
-#define EVENTS_TEXT "-E asks for events, which come with a later version; none are sent"
-#define BEAT_TEXT   "periodic tasks come with a later version; run `celery beat` beside the worker"
+#define BEAT_TEXT "periodic tasks come with a later version; run `celery beat` beside the worker"
 
 /* What `celery worker` takes and no row of the table stands for. Source: celery/bin/worker.py,
  * celery/bin/celery.py. */
@@ -17,9 +16,10 @@ const struct cli_option cli_extra_options[] = {
 	 "-A names a Python application; smallage needs none (its tasks are plug-ins, see -I)",
 	 "Accepted and not used: tasks are plug-ins, not Python.", CONFIG_FOR_ALL},
 	{"discard", 0, NULL, CLI_ALIAS, "purge", NULL, CONFIG_FOR_WORKER},
-	{"task-events", 'E', NULL, CLI_IGNORED, EVENTS_TEXT,
-	 "Accepted: this version sends no events yet.", CONFIG_FOR_RUN},
-	{"events", 0, NULL, CLI_IGNORED, EVENTS_TEXT, NULL, CONFIG_FOR_RUN},
+	{"task-events", 'E', NULL, CLI_REFUSED, "events come with a later version; leave -E out",
+	 NULL, CONFIG_FOR_RUN},
+	{"events", 0, NULL, CLI_REFUSED, "events come with a later version; leave --events out",
+	 NULL, CONFIG_FOR_RUN},
 	{"without-gossip", 0, NULL, CLI_IGNORED, NULL,
 	 "Accepted: this version has no gossip to switch off.", CONFIG_FOR_RUN},
 	{"without-mingle", 0, NULL, CLI_IGNORED, NULL, "Accepted: this version does not mingle.",
