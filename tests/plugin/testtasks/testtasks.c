@@ -207,9 +207,10 @@ static int write_line(const char *path, char mark, const char *text)
 	return rc < 0 ? -1 : 0;
 }
 
-static json_t *append(struct sm_job *job)
+/* "S text", the pause, "E text". */
+static json_t *append_text(struct sm_job *job, const char *text)
 {
-	const char *path = sm_str(job, "path"), *text = sm_str(job, "text");
+	const char *path = sm_str(job, "path");
 
 	if (write_line(path, 'S', text) != 0)
 		return sm_raise(job, "OSError", "%s", path);
@@ -220,19 +221,22 @@ static json_t *append(struct sm_job *job)
 	return json_string(text);
 }
 
+static json_t *append(struct sm_job *job)
+{
+	return append_text(job, sm_str(job, "text"));
+}
+
 /* As append, once per try; all but the last fail. */
 static json_t *append_tries(struct sm_job *job)
 {
-	const char *path = sm_str(job, "path");
 	char text[100];
 
 	snprintf(text, sizeof(text), "%s:%d", sm_str(job, "text"), sm_retries(job));
-	if (write_line(path, 'S', text) != 0)
-		return sm_raise(job, "OSError", "%s", path);
-	if (sm_sleep(job, sm_float(job, "pause")) != 0)
-		return soft_limit(job);
-	if (write_line(path, 'E', text) != 0)
-		return sm_raise(job, "OSError", "%s", path);
+	json_t *done = append_text(job, text);
+
+	if (!done)
+		return NULL;
+	json_decref(done);
 	return not_yet(job);
 }
 
