@@ -381,9 +381,13 @@ static void esmtp_probe(const struct smtp_server *server, struct smtp_result *re
 		pthread_mutex_lock(&kept->lock);
 		take_result(&kept->job, ret);
 		pthread_mutex_unlock(&kept->lock);
+		/* `smallage check` ends after this: not while the engine still takes itself down.
+		 */
+		esmtp_close();
+	} else {
+		link_drop(kept);
+		kept = NULL;
 	}
-	link_drop(kept);
-	kept = NULL;
 }
 
 const struct smtp_engine smtp_kept = {"kept", kept_send, esmtp_probe, esmtp_close};
