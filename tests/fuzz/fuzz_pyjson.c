@@ -1,6 +1,8 @@
 /* What pyjson_load accepts, pyjson_dump writes and pyjson_load reads back equal; pyjson_scan
- * accepts the same texts; pyjson_repr keeps to its maximum. */
+ * accepts the same texts; pyjson_repr keeps to its maximum; pyjson_head shows as the whole does. */
 #include "protocol/pyjson.h"
+
+#include "protocol/pyjson_impl.h"
 
 #include "base/text.h"
 #include "tests/fuzz/fuzz.h"
@@ -68,6 +70,33 @@ static void check_repr(const json_t *value)
 	}
 }
 
+static void check_head(const char *text, size_t size, const json_t *value)
+{
+	static const size_t limits[] = {1, 10, 100, 1024};
+
+	for (unsigned i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+		struct str head, shown, wanted;
+
+		str_init(&head, STR_MAX_DEFAULT);
+		str_init(&shown, STR_MAX_DEFAULT);
+		str_init(&wanted, STR_MAX_DEFAULT);
+		fuzz_check(pyjson_head(&head, text, size, limits[i], i, i % 2) == 0);
+		json_t *part = pyjson_load(head.data, head.len, NULL);
+
+		/* An object that lost its last keys may be a tag now, with a bad value: then
+		 * pyjson_repr_text reads the whole. */
+		if (part) {
+			pyjson_repr(&shown, part, limits[i], i, i % 2);
+			pyjson_repr(&wanted, value, limits[i], i, i % 2);
+			fuzz_check(strcmp(shown.data, wanted.data) == 0);
+		}
+		json_decref(part);
+		str_clear(&head);
+		str_clear(&shown);
+		str_clear(&wanted);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct pyjson_item items[ITEMS];
@@ -90,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_items(kind, items, count, value);
 		check_round_trip(value);
 		check_repr(value);
+		check_head(text, size, value);
 	} else {
 		fuzz_check(loading.text[0] && scanning.text[0]);
 	}

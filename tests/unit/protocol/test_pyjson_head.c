@@ -154,6 +154,22 @@ START_TEST(a_tuple_of_one_is_told_from_a_tuple_of_two)
 }
 END_TEST
 
+/* What makes it a plain object may be behind the cut: it is shown as one all the same. */
+START_TEST(an_object_that_would_be_a_bad_tag_when_cut_is_shown_whole)
+{
+	auto_free char *text =
+		repeat("{\"__type__\": \"time\", \"__value__\": [", "1", 100000, "], \"z\": 1}");
+	auto_str head = {.max = 1 << 20}, shown = {.max = 1 << 20};
+	struct err err = {0};
+
+	ck_assert_int_eq(pyjson_head(&head, text, strlen(text), 1024, 3, false), 0);
+	ck_assert_ptr_null(pyjson_load(head.data, head.len, &err));
+	ck_assert_int_eq(pyjson_repr_text(&shown, text, strlen(text), 1024, 3, false), 0);
+	ck_assert_msg(strncmp(shown.data, "{'__type__': 'time', '__value__': [1, 1", 39) == 0, "%s",
+		      shown.data);
+}
+END_TEST
+
 START_TEST(a_text_that_is_none_is_refused)
 {
 	static const char *const rows[] = {"",	     "[",     "\"", "\"\\", "\"\\u12", "{\"a\"",
