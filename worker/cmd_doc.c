@@ -65,8 +65,8 @@ static void markdown_settings(struct str *out)
 {
 	str_puts(out, "| Setting | Type | Default | Environment | Option | Meaning |\n"
 		      "|---|---|---|---|---|---|\n");
-	for (size_t i = 0; i < config_row_count; i++)
-		markdown_row(out, &config_rows[i]);
+	for (size_t i = 0; i < config_row_count(); i++)
+		markdown_row(out, config_row_at(i));
 }
 
 static void markdown_plugin(struct str *out, const struct sm_plugin *plugin)
@@ -185,8 +185,8 @@ static void roff_options(struct str *out, const struct cmd *cmd)
 	roff_list(out, cmd->own, cmd->options);
 	if (cmd->options == CONFIG_FOR_CHECK)
 		return; /* the others are the worker's */
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		if (row->option && (row->commands & cmd->options))
 			roff_option(out, row->letter, row->option, row->arg, row->help);
@@ -213,8 +213,8 @@ static void roff_commands(struct str *out)
 
 static void roff_settings(struct str *out)
 {
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		if (row->flags & CONFIG_OPTION_ONLY)
 			continue;

@@ -128,15 +128,15 @@ static void use_store(struct config *c, bool with_rest, const char *text)
 	config_declare(c, plugin_settings);
 	(void)config_check_unknown(c, &err);
 	(void)derive_servers(c->store, &err);
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		(void)config_value_apply(c, row, config_store_text(c->store, row->name), &err);
 	}
 	if (with_rest && err.code == ERR_NONE)
 		(void)derive_rest(c, c->store, &err);
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 		struct err refused = {0};
 
 		if (!(row->flags & CONFIG_SECRET))
@@ -204,9 +204,9 @@ static void use_names(struct pieces *p)
 
 		check_list(p->text[i]);
 		(void)config_value_bool(p->text[i], &value, NULL);
-		for (size_t row = 0; row < config_row_count; row++) {
+		for (size_t row = 0; row < config_row_count(); row++) {
 			struct err err = {0};
-			int result = config_value_apply(c, &config_rows[row], p->text[i], &err);
+			int result = config_value_apply(c, config_row_at(row), p->text[i], &err);
 
 			fuzz_check((result == 0) == (err.code == ERR_NONE));
 		}

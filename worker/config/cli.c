@@ -94,8 +94,8 @@ static bool match_find(const struct cli_use *use, const char *name, size_t len,
 {
 	if (match_option(use->own, use->command, name, len, ret_match))
 		return true;
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		if (!row->option || !(row->commands & use->command) ||
 		    !(len ? is_same(name, len, row->option) : row->letter == name[0]))
@@ -160,8 +160,8 @@ static const char *nearest_option(const struct cli_use *use, const char *name)
 	unsigned best = 1 + (unsigned)strlen(name) / 3;
 	const char *nearest = NULL;
 
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 		bool fits = row->option && (row->commands & use->command);
 		unsigned distance = fits ? text_distance(name, row->option) : best;
 

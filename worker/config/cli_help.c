@@ -54,8 +54,8 @@ static void help_options(struct str *out, const struct cli_option *list, unsigne
 void cli_help(struct str *out, enum config_command command, const struct cli_option *own)
 {
 	help_options(out, own, command);
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		if (row->option && (row->commands & command))
 			help_line(out, row->letter, row->option, row->arg, row->help);

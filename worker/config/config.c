@@ -47,9 +47,9 @@ void config_free(struct config *c)
 		return;
 	if (last_loaded == c)
 		last_loaded = NULL;
-	for (size_t i = 0; i < config_row_count; i++)
-		if (config_rows[i].field != CONFIG_NO_FIELD)
-			member_free(c, &config_rows[i]);
+	for (size_t i = 0; i < config_row_count(); i++)
+		if (config_row_at(i)->field != CONFIG_NO_FIELD)
+			member_free(c, config_row_at(i));
 	config_list_free(c->notices);
 	config_store_free(c->store);
 	free(c);
@@ -94,8 +94,8 @@ static int read_sources(struct config *c, const struct cli_use *use, int argc, c
 
 static int fill(struct config *c, struct err *err)
 {
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_value *v = config_store_get(c->store, config_rows[i].name);
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_value *v = config_store_get(c->store, config_row_at(i)->name);
 
 		if (config_value_apply(c, v->row, v->text, err) != 0)
 			return err_prefix(err, "%s: %s: ", v->where, v->name);

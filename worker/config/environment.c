@@ -41,10 +41,10 @@ static bool row_has_variable(const struct config_row *row, const char *name)
 
 static const struct config_row *row_of_variable(const char *name)
 {
-	for (size_t i = 0; i < config_row_count; i++)
-		if (!(config_rows[i].flags & CONFIG_OPTION_ONLY) &&
-		    row_has_variable(&config_rows[i], name))
-			return &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++)
+		if (!(config_row_at(i)->flags & CONFIG_OPTION_ONLY) &&
+		    row_has_variable(config_row_at(i), name))
+			return config_row_at(i);
 	return NULL;
 }
 

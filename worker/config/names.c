@@ -134,13 +134,13 @@ static const struct {
 
 const struct config_row *config_row_find(const char *name)
 {
-	for (size_t i = 0; i < config_row_count; i++)
-		if (strcasecmp(config_rows[i].name, name) == 0)
-			return &config_rows[i];
-	for (size_t i = 0; i < config_row_count; i++)
-		for (size_t k = 0; k < 4 && config_rows[i].old[k]; k++)
-			if (strcasecmp(config_rows[i].old[k], name) == 0)
-				return &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++)
+		if (strcasecmp(config_row_at(i)->name, name) == 0)
+			return config_row_at(i);
+	for (size_t i = 0; i < config_row_count(); i++)
+		for (size_t k = 0; k < 4 && config_row_at(i)->old[k]; k++)
+			if (strcasecmp(config_row_at(i)->old[k], name) == 0)
+				return config_row_at(i);
 	return NULL;
 }
 

@@ -52,11 +52,11 @@ struct config_store *config_store_new(void)
 	struct config_store *s = mem_calloc(1, sizeof(*s));
 
 	s->values = map_new();
-	for (size_t i = 0; i < config_row_count; i++) {
-		struct config_value *v = value_add(s, config_rows[i].name);
+	for (size_t i = 0; i < config_row_count(); i++) {
+		struct config_value *v = value_add(s, config_row_at(i)->name);
 
-		v->row = &config_rows[i];
-		v->text = mem_strdup(config_rows[i].fallback);
+		v->row = config_row_at(i);
+		v->text = mem_strdup(config_row_at(i)->fallback);
 	}
 	return s;
 }

@@ -61,8 +61,9 @@ struct config_row {
 	unsigned commands;
 };
 
-extern const struct config_row config_rows[];
-extern const size_t config_row_count;
+/* All rows, in the order of docs/CONFIG.md and --help; NULL behind the last. */
+const struct config_row *config_row_at(size_t index);
+size_t config_row_count(void);
 
 /* By name or old name, any case. NULL when there is none. */
 const struct config_row *config_row_find(const char *name);

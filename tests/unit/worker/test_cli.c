@@ -212,14 +212,14 @@ END_TEST
 
 START_TEST(every_row_has_help_and_no_option_is_there_twice)
 {
-	for (size_t i = 0; i < config_row_count; i++) {
-		const struct config_row *row = &config_rows[i];
+	for (size_t i = 0; i < config_row_count(); i++) {
+		const struct config_row *row = config_row_at(i);
 
 		ck_assert_msg(row->help && row->help[0], "%s has no help", row->name);
 		ck_assert_msg(!strchr(row->help, '\n'), "%s", row->name);
 		ck_assert_msg(!row->option == !row->commands, "%s", row->name);
-		for (size_t k = i + 1; k < config_row_count; k++) {
-			const struct config_row *other = &config_rows[k];
+		for (size_t k = i + 1; k < config_row_count(); k++) {
+			const struct config_row *other = config_row_at(k);
 
 			ck_assert_str_ne(row->name, other->name);
 			if (row->option && other->option)
@@ -242,9 +242,9 @@ START_TEST(help_lists_every_option_and_fits_100_columns)
 
 	str_init(&out, 1 << 20);
 	cmd_help_text(&out, cmd_find("worker"));
-	for (size_t i = 0; i < config_row_count; i++) {
-		auto_free char *option =
-			mem_printf("--%s", config_rows[i].option ? config_rows[i].option : "help");
+	for (size_t i = 0; i < config_row_count(); i++) {
+		auto_free char *option = mem_printf(
+			"--%s", config_row_at(i)->option ? config_row_at(i)->option : "help");
 
 		ck_assert_msg(strstr(out.data, option) != NULL, "%s is missing", option);
 	}
@@ -326,11 +326,11 @@ START_TEST(the_man_page_names_every_option_setting_and_command)
 
 	str_init(&page, DOCUMENT_MAX);
 	ck_assert_int_eq(cmd_doc_roff(&page, NULL), 0);
-	for (size_t i = 0; i < config_row_count; i++) {
-		if (config_rows[i].option)
-			page_has(page.data, config_rows[i].option);
-		ck_assert_msg(strstr(page.data, config_rows[i].name) != NULL, "%s",
-			      config_rows[i].name);
+	for (size_t i = 0; i < config_row_count(); i++) {
+		if (config_row_at(i)->option)
+			page_has(page.data, config_row_at(i)->option);
+		ck_assert_msg(strstr(page.data, config_row_at(i)->name) != NULL, "%s",
+			      config_row_at(i)->name);
 	}
 	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++) {
 		ck_assert_msg(strstr(page.data, cmd->name) != NULL, "%s", cmd->name);
