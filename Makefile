@@ -17,7 +17,7 @@ comma := ,
 TOOLCHAIN := $(if $(findstring clang,$(CC)),clang,gcc)
 B := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(TOOLCHAIN)),-clang)
 
-LIBS := librabbitmq hiredis jansson libuv yaml-0.1 openssl
+LIBS := librabbitmq hiredis jansson libuv yaml-0.1 openssl libpcre2-8
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS))
 PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -ldl -lpthread -lm
 
