@@ -56,6 +56,8 @@ struct config {
 	double worker_soft_shutdown_timeout;
 	bool worker_enable_soft_shutdown_on_idle;
 	bool worker_send_task_events;	   /* -E */
+	size_t worker_revokes_max;	   /* 0 = no limit */
+	double worker_revoke_expires;	   /* seconds; 0 = never */
 	uint64_t worker_max_message_bytes; /* arguments or result; 64 MiB */
 	uint64_t
 		worker_max_waiting_bytes; /* results and publishes that wait for a server; 64 MiB */

@@ -1,5 +1,6 @@
 #include "worker/config/derive.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,33 @@ static void write_back(const struct config *c, struct config_store *s)
 	config_store_derive(s, "worker_concurrency", concurrency, NULL);
 }
 
+/* In Celery these are variables only, and its start error is this one. contract: control.md 2.6 */
+static int bad_revokes(const char *variable, const char *type, const char *text, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "Invalid value for %s: expected %s, got '%.60s'", variable,
+		       type, text);
+}
+
+static int derive_revokes(struct config *c, const struct config_store *s, struct err *err)
+{
+	const char *max = config_store_text(s, "worker_revokes_max");
+	const char *expires = config_store_text(s, "worker_revoke_expires");
+	char *end;
+
+	errno = 0;
+	long long count = strtoll(max ? max : "", &end, 10);
+
+	if (!max || end == max || *end || errno != 0 || count < 0)
+		return bad_revokes("CELERY_WORKER_REVOKES_MAX", "int", max ? max : "", err);
+	c->worker_revokes_max = (size_t)count;
+	c->worker_revoke_expires = strtod(expires ? expires : "", &end);
+	if (!expires || end == expires || *end || !(c->worker_revoke_expires >= 0) ||
+	    strpbrk(expires, "xX"))
+		return bad_revokes("CELERY_WORKER_REVOKE_EXPIRES", "float", expires ? expires : "",
+				   err);
+	return 0;
+}
+
 int derive_rest(struct config *c, struct config_store *s, struct err *err)
 {
 	auto_free char *host = nodename_host();
@@ -271,6 +299,8 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 		return err_prefix(err, "hostname: ");
 	free(c->node_name);
 	c->node_name = node;
+	if (derive_revokes(c, s, err) != 0)
+		return -1;
 	derive_concurrency(c);
 	derive_socket(c);
 	fill_with(&c->task_default_queue, "celery");

@@ -261,6 +261,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	requests_init(&c->requests);
 	eta_init(&c->eta, loop, &c->requests, on_due, c);
 	limiter_init(&c->limiter, registry);
+	revoked_init(&c->revoked, config->worker_revokes_max, config->worker_revoke_expires);
 	acks_init(&c->finish.acks);
 	c->finish.config = config;
 	c->finish.registry = registry;
@@ -283,6 +284,7 @@ void consumer_clear(struct consumer *c)
 {
 	requests_clear(&c->requests);
 	limiter_clear(&c->limiter);
+	revoked_clear(&c->revoked);
 	acks_clear(&c->finish.acks);
 	str_clear(&c->finish.text);
 	free(c->broker_label);

@@ -20,6 +20,7 @@
 #include "worker/request/eta.h"
 #include "worker/request/limiter.h"
 #include "worker/request/request.h"
+#include "worker/request/revoked.h"
 #include "worker/task/registry.h"
 
 struct consumer {
@@ -30,6 +31,7 @@ struct consumer {
 	struct requests requests;
 	struct eta eta;
 	struct limiter limiter;
+	struct revoked revoked;
 	struct finish finish;
 	struct task_message_options intake;
 	char *broker_label; /* the broker URL without its password, for the log */
@@ -65,6 +67,8 @@ void deliver_message(struct consumer *c, struct message *message, unsigned sessi
 /* consume/pump.c: ready requests to free slots; what is due to its rate limit and then to READY */
 void pump_add(struct consumer *c, struct request *r);
 void pump_run(struct consumer *c);
+/* consume/revoke.c: discards a request that has expired or was revoked; true when it is gone */
+bool revoke_check(struct consumer *c, struct request *r);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);
 /* consume/queues.c: the queues of this worker, as Celery declares them; fails for unknown ones.

@@ -159,10 +159,10 @@ static void admit(struct consumer *c, struct request *r)
 {
 	int64_t now = clock_wall_us();
 
-	if (r->message.expires_us != TIME_UNSET && now > r->message.expires_us) {
-		finish_expired(&c->finish, r);
+	/* Stamps alone are looked at before the start only, as in Celery. */
+	if ((r->message.expires_us != TIME_UNSET || revoked_has(&c->revoked, r->message.id)) &&
+	    revoke_check(c, r))
 		return;
-	}
 	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > now) {
 		requests_move(&c->requests, r, REQUEST_WAITING_ETA);
 		c->eta_streak++;

@@ -13,10 +13,8 @@ static bool may_start(const struct consumer *c)
 
 static void start(struct consumer *c, struct request *r)
 {
-	if (r->message.expires_us != TIME_UNSET && clock_wall_us() > r->message.expires_us) {
-		finish_expired(&c->finish, r);
+	if (revoke_check(c, r))
 		return;
-	}
 	requests_move(&c->requests, r, REQUEST_SUBMITTED);
 	pool_submit(c->pool, &r->job);
 }

@@ -60,19 +60,13 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
 	finish_go_on(f, r);
 }
 
-void finish_expired(struct finish *f, struct request *r)
+void finish_revoked(struct finish *f, struct request *r, enum finish_reason reason, const char *by)
 {
-	static const char revoked[] = "{\"exc_type\": \"TaskRevokedError\", \"exc_message\": "
-				      "[\"expired\"], \"exc_module\": \"celery.exceptions\"}";
-	struct finish_record record = {
-		.state = TASK_REVOKED,
-		.result = {revoked, sizeof(revoked) - 1},
-		.has_date = true,
-	};
+	struct finish_record record = record_revoked(reason);
 	auto_str label = STR_INIT(4096);
 
 	request_label(&label, r);
-	log_info("Discarding revoked task: %s", label.data);
+	log_info("Discarding revoked task: %s%s", label.data, by ? by : "");
 	f->counts.revoked++;
 	requests_move(f->requests, r, REQUEST_FINISHING);
 	/* The plan of IGNORE less its log line: what is left is the ack. */

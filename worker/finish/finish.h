@@ -38,8 +38,10 @@ struct finish {
 
 /* Takes the outcome's contents over and carries out its plan; frees the request at the end. */
 void finish_apply(struct finish *f, struct request *r, struct outcome *outcome);
-/* For a request that never ran because it expired: REVOKED ["expired"], ack. */
-void finish_expired(struct finish *f, struct request *r);
+/* For a request that does not run: REVOKED with the reason, ack. `by` (may be NULL) stands behind
+ * the log line. */
+enum finish_reason { FINISH_EXPIRED, FINISH_REVOKED, FINISH_TERMINATED };
+void finish_revoked(struct finish *f, struct request *r, enum finish_reason reason, const char *by);
 
 /* Records outside of a plan. */
 void finish_store_started(struct finish *f, struct request *r);
@@ -56,6 +58,8 @@ struct finish_record {
 	struct span children; /* JSON text; .data NULL = none */
 	bool has_date;
 };
+/* REVOKED with a TaskRevokedError of this reason. */
+struct finish_record record_revoked(enum finish_reason reason);
 int record_store(struct finish *f, struct request *r, const struct finish_record *record,
 		 backend_done_fn *done, void *ctx);
 /* The same for a step of a chain that will never run. */

@@ -55,6 +55,25 @@ static void fill_extended(struct finish *f, struct result_record *out, const str
 	out->stamps = m->stamps;
 }
 
+struct finish_record record_revoked(enum finish_reason reason)
+{
+#define REVOKED_AS(text)                                                                           \
+	"{\"exc_type\": \"TaskRevokedError\", \"exc_message\": [\"" text "\"], "                   \
+	"\"exc_module\": \"celery.exceptions\"}"
+	static const char *const results[] = {
+		[FINISH_EXPIRED] = REVOKED_AS("expired"),
+		[FINISH_REVOKED] = REVOKED_AS("revoked"),
+		[FINISH_TERMINATED] = REVOKED_AS("terminated"),
+	};
+#undef REVOKED_AS
+
+	return (struct finish_record){
+		.state = TASK_REVOKED,
+		.result = {results[reason], strlen(results[reason])},
+		.has_date = true,
+	};
+}
+
 int record_store(struct finish *f, struct request *r, const struct finish_record *record,
 		 backend_done_fn *done, void *ctx)
 {

@@ -449,3 +449,34 @@ START_TEST(arguments_of_queues_follow_the_settings)
 	end();
 }
 END_TEST
+
+START_TEST(the_bounds_of_revoked_ids_are_refused_with_celerys_words)
+{
+	struct config *c;
+
+	begin(NULL);
+	c = load(NONE);
+	ck_assert_uint_eq(c->worker_revokes_max, 50000);
+	ck_assert_double_eq(c->worker_revoke_expires, 10800);
+	config_free(c);
+	setenv("CELERY_WORKER_REVOKES_MAX", "12", 1);
+	setenv("CELERY_WORKER_REVOKE_EXPIRES", "1.5", 1);
+	c = load(NONE);
+	ck_assert_uint_eq(c->worker_revokes_max, 12);
+	ck_assert_double_eq(c->worker_revoke_expires, 1.5);
+	config_free(c);
+	setenv("CELERY_WORKER_REVOKES_MAX", "abc", 1);
+	load_fails(NONE, "Invalid value for CELERY_WORKER_REVOKES_MAX: expected int, got 'abc'");
+	setenv("CELERY_WORKER_REVOKES_MAX", "1.5", 1);
+	load_fails(NONE, "expected int, got '1.5'");
+	setenv("CELERY_WORKER_REVOKES_MAX", "-1", 1);
+	load_fails(NONE, "CELERY_WORKER_REVOKES_MAX");
+	setenv("CELERY_WORKER_REVOKES_MAX", "5", 1);
+	setenv("CELERY_WORKER_REVOKE_EXPIRES", "1h", 1);
+	load_fails(NONE,
+		   "Invalid value for CELERY_WORKER_REVOKE_EXPIRES: expected float, got '1h'");
+	setenv("CELERY_WORKER_REVOKE_EXPIRES", "nan", 1);
+	load_fails(NONE, "expected float, got 'nan'");
+	end();
+}
+END_TEST
