@@ -52,18 +52,26 @@ static void tell_ended(struct pool *p)
 	}
 }
 
-/* Lets every slot go that has nothing to do, and tells when none is left. */
-static void continue_stop(struct pool *p)
+static void retire_idle(struct pool_unit *unit)
 {
-	if (!p->is_stopping)
-		return;
-	for (unsigned i = 0; i < p->options.concurrency && p->ready_count == 0; i++) {
-		struct pool_slot *slot = &p->slots[i];
+	const struct pool *p = unit->slots->pool;
+
+	for (unsigned i = 0; i < unit->slot_count; i++) {
+		struct pool_slot *slot = &unit->slots[i];
 
 		/* What was killed ends without being asked, but for a thread of ours. */
 		if (slot->link && slot->outstanding == 0 && (!p->is_killed || p->solo))
 			slot_retire(slot, 0);
 	}
+}
+
+/* Lets every slot go that has nothing to do, and tells when none is left. */
+static void continue_stop(struct pool *p)
+{
+	if (!p->is_stopping)
+		return;
+	for (unsigned i = 0; i < p->unit_count && p->ready_count == 0; i++)
+		retire_idle(p->units[i]);
 	if ((p->units_alive > 0 && !p->is_told_fatal) || p->ready_count > 0 || p->is_told_stopped)
 		return;
 	p->is_told_stopped = true;
@@ -88,6 +96,7 @@ static void on_prepare(uv_prepare_t *prepare)
 		while ((node = list_pop(&p->dirty)))
 			link_flush(list_entry(node, struct pool_slot, dirty_node));
 		continue_stop(p);
+		pool_roll(p);
 		if (p->command_count > 0 && !p->is_told_fatal)
 			pool_send_commands(p);
 	}
@@ -156,31 +165,6 @@ static void raise_descriptor_limit(unsigned slots)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void init_slots(struct pool *p, unsigned slots_per_unit)
-{
-	unsigned count = p->options.concurrency;
-
-	p->slots = mem_calloc(count, sizeof(*p->slots));
-	p->units = mem_calloc(p->unit_count, sizeof(*p->units));
-	for (unsigned i = 0; i < count; i++) {
-		struct pool_slot *slot = &p->slots[i];
-
-		slot->pool = p;
-		slot->unit = &p->units[i / slots_per_unit];
-		slot->share = &p->share[i];
-		slot->index = i;
-		list_init(&slot->node);
-		list_init(&slot->dirty_node);
-		list_init(&slot->jobs);
-		str_init(&slot->out, FRAME_PLACES * (FRAME_HEAD_MAX + POOL_BIG + 64));
-	}
-	for (unsigned i = 0; i < p->unit_count; i++) {
-		p->units[i].index = i;
-		p->units[i].slots = &p->slots[i * slots_per_unit];
-		p->units[i].slot_count = slots_per_unit;
-	}
-}
-
 static void init_lists(struct pool *p)
 {
 	list_init(&p->ready);
@@ -196,40 +180,55 @@ static void release(struct pool *p)
 	heap_clear(&p->due);
 	if (p->share)
 		munmap(p->share, p->share_bytes);
-	free(p->slots);
+	for (unsigned i = 0; i < p->unit_count; i++) {
+		free(p->units[i]->slots);
+		free(p->units[i]);
+	}
 	free(p->units);
 	free(p->commands);
 	free(p);
 }
 
+/* Which sizes the pool has and may get. */
+static void init_size(struct pool *p)
+{
+	struct pool_options *o = &p->options;
+
+	if (o->kind == POOL_SOLO || (o->concurrency == 0 && o->max_concurrency == 0))
+		o->concurrency = 1;
+	p->slots_per_unit = o->kind == POOL_THREADS ? o->concurrency : 1;
+	p->max_units = o->concurrency / p->slots_per_unit;
+	if (o->kind == POOL_PREFORK && o->max_concurrency > p->max_units)
+		p->max_units = o->max_concurrency;
+}
+
 int pool_prepare(struct pool **ret_pool, const struct pool_options *options, struct err *err)
 {
 	struct pool *p = mem_calloc(1, sizeof(*p));
-	unsigned slots_per_unit = 1;
+	unsigned slots;
 
 	p->options = *options;
-	if (options->kind == POOL_SOLO || options->concurrency == 0)
-		p->options.concurrency = 1;
-	if (options->kind == POOL_THREADS)
-		slots_per_unit = p->options.concurrency;
-	p->unit_count = p->options.concurrency / slots_per_unit;
 	p->spawner_fd = -1;
 	init_lists(p);
-	raise_descriptor_limit(p->options.concurrency);
+	init_size(p);
+	slots = p->max_units * p->slots_per_unit;
+	raise_descriptor_limit(slots);
 	/* Seeded once here, or each child would ask the kernel for its own. */
 	json_object_seed(0);
-	p->share_bytes = p->options.concurrency * sizeof(struct share_slot);
-	p->share = mmap(NULL, p->share_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			-1, 0);
+	/* Memory is taken by what is touched, so room for slots that never come costs nothing. */
+	p->share_bytes = slots * sizeof(struct share_slot);
+	p->share = mmap(NULL, p->share_bytes, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p->share == MAP_FAILED) {
 		p->share = NULL;
 		err_errno(err, "shared memory for the pool");
 		release(p);
 		return -1;
 	}
-	init_slots(p, slots_per_unit);
+	for (unsigned i = 0; i < p->options.concurrency; i += p->slots_per_unit)
+		pool_add_unit(p);
 	if (options->kind != POOL_SOLO &&
-	    spawner_start(&p->options, p->share, p->unit_count, slots_per_unit, &p->spawner_pid,
+	    spawner_start(&p->options, p->share, p->max_units, p->slots_per_unit, &p->spawner_pid,
 			  &p->spawner_fd, err) != 0) {
 		release(p);
 		return -1;
@@ -253,7 +252,7 @@ int pool_start(struct pool *p, uv_loop_t *loop, struct err *err)
 	}
 	p->is_started = true;
 	for (unsigned i = 0; i < p->unit_count; i++)
-		if (unit_start(&p->units[i], err) != 0)
+		if (unit_start(p->units[i], err) != 0)
 			return -1;
 	pool_wake(p);
 	return 0;
@@ -349,7 +348,7 @@ void pool_stop(struct pool *p, void (*on_stopped)(void *ctx), void *ctx)
  */
 static void interrupt_solo(struct pool *p)
 {
-	struct pool_slot *slot = &p->slots[0];
+	struct pool_slot *slot = p->units[0]->slots;
 	struct pool_job *job;
 
 	slot_steal_queued(slot);
@@ -373,7 +372,7 @@ void pool_kill(struct pool *p)
 		list_append(&p->ended, node);
 	}
 	for (unsigned i = 0; i < p->unit_count; i++)
-		unit_doom(&p->units[i], DOOM_KILLED, SIGKILL);
+		unit_doom(p->units[i], DOOM_KILLED, SIGKILL);
 	pool_wake(p);
 	pool_arm(p);
 }
@@ -392,15 +391,16 @@ void pool_free(struct pool *p)
 
 	if (!p)
 		return;
-	for (unsigned i = 0; i < p->options.concurrency; i++) {
-		link_close(&p->slots[i]);
-		str_clear(&p->slots[i].out);
-	}
+	for (unsigned i = 0; i < p->unit_count; i++)
+		for (unsigned k = 0; k < p->slots_per_unit; k++) {
+			link_close(&p->units[i]->slots[k]);
+			str_clear(&p->units[i]->slots[k].out);
+		}
 	for (size_t i = 0; i < p->command_count; i++)
 		if (p->commands[i].fd >= 0)
 			close(p->commands[i].fd);
 	/* The thread ends by itself now that its socket is closed; but its body may go on. */
-	p->is_left_behind = p->solo && p->slots[0].outstanding > 0;
+	p->is_left_behind = p->solo && p->units[0]->slots->outstanding > 0;
 	if (p->is_left_behind)
 		solo_abandon(p->solo);
 	else
@@ -427,11 +427,15 @@ void pool_stats(const struct pool *p, struct pool_stats *ret_stats)
 {
 	*ret_stats = p->stats;
 	ret_stats->slots = ret_stats->busy = ret_stats->pid_count = 0;
-	for (unsigned i = 0; i < p->options.concurrency; i++) {
-		ret_stats->slots += p->slots[i].unit->is_alive;
-		ret_stats->busy += p->slots[i].outstanding > 0;
+	for (unsigned i = 0; i < p->unit_count; i++) {
+		const struct pool_unit *unit = p->units[i];
+
+		if (!unit->is_alive)
+			continue;
+		ret_stats->slots += unit->slot_count;
+		for (unsigned k = 0; k < unit->slot_count; k++)
+			ret_stats->busy += unit->slots[k].outstanding > 0;
+		if (unit->pid > 0 && ret_stats->pid_count < 64)
+			ret_stats->pids[ret_stats->pid_count++] = unit->pid;
 	}
-	for (unsigned i = 0; i < p->unit_count; i++)
-		if (p->units[i].pid > 0 && p->units[i].is_alive && ret_stats->pid_count < 64)
-			ret_stats->pids[ret_stats->pid_count++] = p->units[i].pid;
 }

@@ -68,7 +68,8 @@ struct pool_events {
 struct pool_options {
 	uv_loop_t *loop;
 	enum pool_kind kind;
-	unsigned concurrency;
+	unsigned concurrency;	  /* to begin with; 0 = 1, unless max_concurrency is set */
+	unsigned max_concurrency; /* that pool_grow may reach (prefork); 0 = concurrency */
 	const struct registry *registry;
 	const struct pool_events *events;
 	void *ctx;
@@ -100,6 +101,24 @@ void pool_kill(struct pool *p);
 /* Ends what is left of the pool. Not from inside its callbacks. The loop must turn once more for
  * the handles to be released. */
 void pool_free(struct pool *p);
+
+/* The size. Prefork only; the other kinds have the size they began with. Celery's rules and texts:
+ * shrinking ends idle processes only, as many as there are, and fails when those were too few. */
+unsigned pool_size(const struct pool *p); /* processes or threads there are to be */
+int pool_grow(struct pool *p, unsigned n, struct err *err);
+int pool_shrink(struct pool *p, unsigned n, struct err *err);
+/* Replaces all processes, one after the other, each when it has nothing to do. Nothing but prefork
+ * can do that: false. */
+bool pool_restart(struct pool *p);
+
+/* One process of a prefork pool, by its place. */
+struct pool_process {
+	pid_t pid;	  /* 0 = none at the moment */
+	uint64_t written; /* jobs written to the process in this place, now and before */
+	bool is_writing;  /* a job is on its way in pieces */
+};
+/* False behind the last place. */
+bool pool_process_at(const struct pool *p, unsigned place, struct pool_process *ret);
 
 struct pool_stats {
 	unsigned slots, busy;

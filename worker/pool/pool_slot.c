@@ -208,6 +208,7 @@ static bool give(struct pool_slot *slot, struct pool_job *job)
 	slot->next_place = (slot->next_place + 1) % FRAME_PLACES;
 	list_append(&slot->jobs, &job->node);
 	slot->outstanding++;
+	slot->written++;
 	if (!list_is_linked(&slot->dirty_node))
 		list_append(&p->dirty, &slot->dirty_node);
 	slot_refresh(slot);
@@ -407,6 +408,10 @@ static void recycle(struct pool_slot *slot, uint64_t rss_kib)
 
 	if (p->options.kind != POOL_PREFORK || slot->unit->doom != DOOM_NONE)
 		return;
+	if (slot->unit->is_stale && !pool_is_replacing(p)) {
+		slot_retire(slot, POOL_EXIT_RECYCLE);
+		return;
+	}
 	if (max_kib > 0 && rss_kib > max_kib)
 		pool_notice(p, LOG_WARNING,
 			    "child process exiting after exceeding memory limit (%lluKiB / "

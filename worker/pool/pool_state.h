@@ -1,6 +1,7 @@
 /*
  * The master's view of its pool, shared by pool.c (the interface), pool_slot.c (which job goes
- * where, and its limits), pool_link.c (bytes to and from a slot) and pool_unit.c (processes).
+ * where, and its limits), pool_link.c (bytes to and from a slot), pool_unit.c (processes) and
+ * pool_size.c (how many of them).
  *
  * A unit is what dies together: a process with one slot (prefork), with all slots (threads), or a
  * thread of ours (solo). A slot runs one job after the other. A link is one life of a slot's
@@ -46,8 +47,9 @@ struct pool_slot {
 	struct list_node jobs;	/* in order of sending; the first one may run */
 	unsigned outstanding;	/* their number */
 	unsigned next_place;
-	unsigned room; /* counted in pool->room */
-	uint64_t runs; /* outcomes of this process */
+	unsigned room;	  /* counted in pool->room */
+	uint64_t runs;	  /* outcomes of this process */
+	uint64_t written; /* jobs ever written to this slot, whoever runs it */
 	double average_us;
 	bool has_average;
 	bool is_slow;	   /* the running job took longer than POOL_SLOW_US */
@@ -82,6 +84,8 @@ struct pool_unit {
 	bool is_alive;	     /* from the command to fork until the report of its end */
 	bool has_run;	     /* began at least one job */
 	bool is_broken;	     /* spoke nonsense and was killed for it */
+	bool is_wanted;	     /* counted in pool->wanted: replaced when it ends */
+	bool is_stale;	     /* older than the last pool_restart */
 	enum pool_doom doom; /* not NONE: gets no more jobs */
 };
 
@@ -95,9 +99,11 @@ struct pool {
 	struct pool_options options;
 	struct share_slot *share;
 	size_t share_bytes;
-	struct pool_slot *slots;
-	struct pool_unit *units;
-	unsigned unit_count, units_alive;
+	/* Those that exist or once did; one that is neither wanted nor alive is taken by the next
+	 * growth. Each keeps its place in the shared memory. */
+	struct pool_unit **units;
+	unsigned unit_count, units_alive, wanted;
+	unsigned max_units, slots_per_unit;
 	struct list_node by_load[FRAME_PLACES]; /* slots with room by jobs outstanding */
 	struct list_node ready, ended, dirty;
 	unsigned ready_count;
@@ -119,7 +125,7 @@ struct pool {
 	uv_poll_t spawner_poll;
 	unsigned open_handles;
 	bool is_started, is_stopping, is_killed, has_work, has_new_room, is_told_stopped,
-		is_told_fatal;
+		is_told_fatal, is_restarting;
 	bool is_left_behind; /* a thread that cannot be ended still uses this */
 	void (*on_stopped)(void *ctx);
 	void *stopped_ctx;
@@ -166,5 +172,11 @@ void unit_respawn(struct pool_unit *unit);
 void pool_send_commands(struct pool *p);
 void pool_command(struct pool *p, const struct spawner_command *command, int fd);
 void pool_read_reports(struct pool *p);
+
+/* pool_size.c */
+struct pool_unit *pool_add_unit(struct pool *p); /* wanted, not started */
+void unit_vacate(struct pool_unit *unit);	 /* it has ended and nobody wants another */
+bool pool_is_replacing(const struct pool *p);	 /* a wanted process is on its way */
+void pool_roll(struct pool *p);			 /* the next step of a restart */
 
 #endif

@@ -116,7 +116,7 @@ int unit_start(struct pool_unit *unit, struct err *err)
 	struct spawner_command fork_it = {.verb = SPAWNER_FORK, .unit = unit->index};
 
 	unit->doom = DOOM_NONE;
-	unit->has_run = unit->is_broken = false;
+	unit->has_run = unit->is_broken = unit->is_stale = false;
 	unit->pid = p->options.kind == POOL_SOLO ? getpid() : 0;
 	for (unsigned i = 0; i < unit->slot_count; i++) {
 		if (connect_slot(&unit->slots[i], err) == 0)
@@ -145,7 +145,8 @@ void unit_respawn(struct pool_unit *unit)
 {
 	struct pool *p = unit->slots->pool;
 	struct err err = {0};
-	bool is_wanted = !p->is_killed && (!p->is_stopping || p->ready_count > 0);
+	bool is_wanted =
+		unit->is_wanted && !p->is_killed && (!p->is_stopping || p->ready_count > 0);
 
 	if (!is_wanted || unit->is_alive)
 		return;
@@ -203,6 +204,10 @@ static void replace(struct pool_unit *unit)
 {
 	struct pool *p = unit->slots->pool;
 
+	if (!unit->is_wanted) {
+		unit_vacate(unit);
+		return;
+	}
 	if (unit->has_run || unit->doom != DOOM_NONE)
 		p->early_deaths = 0;
 	else if (++p->early_deaths == EARLY_DEATHS_MAX)
@@ -259,10 +264,12 @@ static void take_report(struct pool *p, const struct spawner_report *r)
 
 	if (r->unit >= p->unit_count)
 		return;
-	unit = &p->units[r->unit];
+	unit = p->units[r->unit];
 	switch ((enum spawner_event)r->event) {
 	case SPAWNER_FORKED:
 		unit->pid = r->pid;
+		if (p->is_restarting)
+			pool_wake(p);
 		break;
 	case SPAWNER_FORK_FAILED:
 		fork_failed(unit, r->status);
@@ -285,7 +292,7 @@ static void abandon_all(struct pool *p)
 		list_append(&p->ended, node);
 	}
 	for (unsigned i = 0; i < p->unit_count; i++) {
-		struct pool_unit *unit = &p->units[i];
+		struct pool_unit *unit = p->units[i];
 
 		for (unsigned k = 0; k < unit->slot_count; k++)
 			link_drain(&unit->slots[k]);

@@ -30,11 +30,12 @@
 struct spawner {
 	const struct pool_options *pool;
 	struct share_slot *share;
-	unsigned units, slots_per_unit;
-	int fd;	     /* to the master */
-	int signals; /* signalfd of SIGCHLD */
-	pid_t *pids; /* per unit; 0 = not running */
-	int *fds;    /* per slot; -1 = not added */
+	unsigned max_units, slots_per_unit;
+	unsigned units; /* that pids and fds have room for */
+	int fd;		/* to the master */
+	int signals;	/* signalfd of SIGCHLD */
+	pid_t *pids;	/* per unit; 0 = not running */
+	int *fds;	/* per slot; -1 = not added */
 };
 
 int spawner_send(int spawner, const struct spawner_command *command, int fd)
@@ -196,11 +197,31 @@ static void fork_unit(struct spawner *s, unsigned unit)
 	report(s, SPAWNER_FORKED, unit, pid, 0);
 }
 
+/* There is room for many more processes than there will ever be. */
+static void make_room(struct spawner *s, unsigned unit)
+{
+	unsigned units = 2 * unit + 2 < s->max_units ? 2 * unit + 2 : s->max_units;
+
+	if (unit < s->units)
+		return;
+	s->pids = mem_realloc(s->pids, units * sizeof(*s->pids));
+	s->fds = mem_realloc(s->fds, (size_t)units * s->slots_per_unit * sizeof(*s->fds));
+	for (unsigned i = s->units; i < units; i++)
+		s->pids[i] = 0;
+	for (unsigned i = s->units * s->slots_per_unit; i < units * s->slots_per_unit; i++)
+		s->fds[i] = -1;
+	s->units = units;
+}
+
 static void obey(struct spawner *s, const struct spawner_command *c, int fd)
 {
-	bool is_known = c->unit < s->units && c->slot < s->units * s->slots_per_unit;
-	pid_t pid = is_known ? s->pids[c->unit] : 0;
-	pid_t tid = is_known ? atomic_load(&s->share[c->slot].tid) : 0;
+	bool is_known = c->unit < s->max_units && c->slot < (c->unit + 1) * s->slots_per_unit;
+	pid_t pid, tid;
+
+	if (is_known)
+		make_room(s, c->unit);
+	pid = is_known ? s->pids[c->unit] : 0;
+	tid = is_known ? atomic_load(&s->share[c->slot].tid) : 0;
 
 	if (is_known && c->verb == SPAWNER_ADD) {
 		/* One that was added before was given up by the master. */
@@ -309,21 +330,19 @@ __attribute__((noreturn)) static void spawner_main(struct spawner *s, pid_t pare
 		close(null);
 	}
 	s->signals = set_spawner_signals();
-	s->pids = mem_calloc(s->units, sizeof(*s->pids));
-	s->fds = mem_alloc(sizeof(*s->fds) * s->units * s->slots_per_unit);
-	for (unsigned i = 0; i < s->units * s->slots_per_unit; i++)
-		s->fds[i] = -1;
 	serve(s);
 	free(s->pids);
 	free(s->fds);
 	process_end(EXIT_SUCCESS);
 }
 
-int spawner_start(const struct pool_options *options, struct share_slot *share, unsigned units,
+int spawner_start(const struct pool_options *options, struct share_slot *share, unsigned max_units,
 		  unsigned slots_per_unit, pid_t *ret_pid, int *ret_fd, struct err *err)
 {
-	struct spawner s = {
-		.pool = options, .share = share, .units = units, .slots_per_unit = slots_per_unit};
+	struct spawner s = {.pool = options,
+			    .share = share,
+			    .max_units = max_units,
+			    .slots_per_unit = slots_per_unit};
 	pid_t parent = getpid();
 	int pair[2];
 	pid_t pid;

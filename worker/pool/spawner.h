@@ -51,9 +51,9 @@ struct executor {
 	pid_t parent;
 };
 
-/* Forks the spawner for `units` processes of `slots_per_unit` slots each. `share` has a block per
- * slot. *ret_fd is non-blocking. */
-int spawner_start(const struct pool_options *options, struct share_slot *share, unsigned units,
+/* Forks the spawner for up to `max_units` processes of `slots_per_unit` slots each. `share` has a
+ * block per slot. *ret_fd is non-blocking. */
+int spawner_start(const struct pool_options *options, struct share_slot *share, unsigned max_units,
 		  unsigned slots_per_unit, pid_t *ret_pid, int *ret_fd, struct err *err);
 /* `fd` -1 = none. -1 with errno (EAGAIN: try again when the socket is writable). */
 int spawner_send(int spawner, const struct spawner_command *command, int fd);

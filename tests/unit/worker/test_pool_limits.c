@@ -56,7 +56,7 @@ END_TEST
  * loop has not turned since, so the pool knows of neither. */
 static void run_two_unseen(struct bench *b, struct run *first, struct run *second)
 {
-	const struct share_slot *share = b->pool->slots[0].share;
+	const struct share_slot *share = b->pool->units[0]->slots[0].share;
 
 	pool_submit(b->pool, &first->job);
 	pool_submit(b->pool, &second->job);
@@ -88,7 +88,7 @@ START_TEST(prefork_hard_limit_holds_behind_an_outcome_that_came_after_the_look)
 
 	begin(&b, POOL_PREFORK, 1);
 	make_short(&b);
-	slot = &b.pool->slots[0];
+	slot = b.pool->units[0]->slots;
 	first = prepare_run(&b, "t.echo", "[2]");
 	second = prepare_run(&b, "t.sleep", "[8]");
 	second->job.hard_limit_s = 0.3;
@@ -114,7 +114,7 @@ START_TEST(prefork_nothing_that_began_runs_again_when_its_process_spoke_nonsense
 
 	begin(&b, POOL_PREFORK, 1);
 	make_short(&b);
-	slot = &b.pool->slots[0];
+	slot = b.pool->units[0]->slots;
 	first = prepare_run(&b, "t.echo", "[2]");
 	second = prepare_run(&b, "t.sleep", "[1]");
 	run_two_unseen(&b, first, second);
