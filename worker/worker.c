@@ -18,6 +18,7 @@
 #include "worker/daemon.h"
 #include "worker/footprint.h"
 #include "worker/health.h"
+#include "worker/request/statedb.h"
 #include "worker/shutdown.h"
 #include "worker/task/plugin.h"
 
@@ -28,6 +29,8 @@ struct worker {
 	struct consumer consumer;
 	struct shutdown shutdown;
 	struct status_server *status;
+	struct statedb *statedb; /* NULL without --statedb */
+	uint64_t clock;
 	uv_loop_t loop;
 	bool has_loop; /* and with it consumer and shutdown */
 	char **template_dirs;
@@ -210,6 +213,7 @@ static void on_stopped(void *ctx)
 
 	status_server_close(w->status);
 	w->status = NULL;
+	statedb_stop(w->statedb);
 	eta_close(&w->consumer.eta);
 	shutdown_close(&w->shutdown);
 	pool_free(w->pool);
@@ -244,6 +248,16 @@ static void log_start(const struct worker *w)
 		log_warning("%s", *notice);
 }
 
+static int open_statedb(struct worker *w, struct err *err)
+{
+	const char *path = w->config->worker_state_db;
+
+	if (!path)
+		return 0;
+	w->statedb = statedb_open(&w->loop, path, &w->consumer.revoked, &w->clock, err);
+	return w->statedb ? 0 : -1;
+}
+
 static int start(struct worker *w, struct err *err)
 {
 	struct consumer *c = &w->consumer;
@@ -256,6 +270,8 @@ static int start(struct worker *w, struct err *err)
 	c->ctx = w;
 	shutdown_init(&w->shutdown, &w->loop, c, on_stopped, w);
 	w->has_loop = true;
+	if (open_statedb(w, err) < 0)
+		return -1;
 	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;
@@ -327,6 +343,7 @@ int worker_main(int argc, char **argv)
 		shutdown_begin(&w.shutdown, code); /* takes down what stands already */
 	if (w.has_loop)
 		uv_run(&w.loop, UV_RUN_DEFAULT);
+	statedb_close(w.statedb);
 	if (w.config)
 		daemon_end(w.config);
 	if (code == 0 && w.shutdown.is_restart)

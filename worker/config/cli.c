@@ -36,10 +36,6 @@ const struct cli_option cli_extra_options[] = {
 	 NULL, CONFIG_FOR_RUN},
 	{"autoscale", 0, "MAX,MIN", CLI_REFUSED,
 	 "autoscaling comes with a later version; use --concurrency", NULL, CONFIG_FOR_RUN},
-	{"statedb", 'S', "PATH", CLI_REFUSED,
-	 "revoked tasks are kept with remote control, which comes with a later version; leave it "
-	 "out",
-	 NULL, CONFIG_FOR_RUN},
 	{"beat", 'B', NULL, CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},
 	{"schedule", 's', "PATH", CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},
 	{"schedule-filename", 0, "PATH", CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},

@@ -56,6 +56,7 @@ struct config {
 	double worker_soft_shutdown_timeout;
 	bool worker_enable_soft_shutdown_on_idle;
 	bool worker_send_task_events;	   /* -E */
+	char *worker_state_db;		   /* or NULL */
 	size_t worker_revokes_max;	   /* 0 = no limit */
 	double worker_revoke_expires;	   /* seconds; 0 = never */
 	uint64_t worker_max_message_bytes; /* arguments or result; 64 MiB */

@@ -254,6 +254,7 @@ static void write_back(const struct config *c, struct config_store *s)
 		     {"status_socket", c->status_socket},
 		     {"log_file", c->log_file},
 		     {"pid_file", c->pid_file},
+		     {"worker_state_db", c->worker_state_db},
 		     {"task_default_exchange", c->task_default_exchange},
 		     {"task_default_routing_key", c->task_default_routing_key}};
 	auto_free char *concurrency = mem_printf("%u", c->worker_concurrency);
@@ -311,7 +312,9 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (config_store_get(s, "task_acks_on_timeout")->origin == CONFIG_FROM_DEFAULT)
 		c->task_acks_on_timeout = is_true(s, "task_acks_on_failure_or_timeout");
 	if (expand_member(&c->log_file, node, "log_file", err) != 0 ||
-	    expand_member(&c->pid_file, node, "pid_file", err) != 0 || check_content(c, err) != 0)
+	    expand_member(&c->pid_file, node, "pid_file", err) != 0 ||
+	    expand_member(&c->worker_state_db, node, "worker_state_db", err) != 0 ||
+	    check_content(c, err) != 0)
 		return -1;
 	write_back(c, s);
 	return zone_offset(config_store_text(s, "timezone"), &c->timezone_offset_s, err);

@@ -81,7 +81,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"worker_enable_prefetch_count_reduction", NULL, NULL},
 	{"worker_redirect_stdouts", NULL, NULL},
 	{"worker_redirect_stdouts_level", NULL, NULL},
-	{"worker_state_db", NULL, "it comes with remote control in a later version"},
 	{"worker_timer", NULL, NULL},
 	{"worker_timer_precision", NULL, NULL},
 	{"result_cache_max", NULL, NULL},

@@ -20,10 +20,15 @@ struct revoked_entry {
 	char key[];
 };
 
+static size_t cost_of(size_t len)
+{
+	return sizeof(struct revoked_entry) + len;
+}
+
 static void set_drop(struct revoked_set *s, struct revoked_entry *e)
 {
 	HASH_DEL(s->table, e);
-	s->bytes -= e->len;
+	s->bytes -= cost_of(e->len);
 	free(e);
 }
 
@@ -63,7 +68,7 @@ static void set_add(struct revoked_set *s, const char *key, size_t len, int64_t 
 {
 	struct revoked_entry *e = set_find(s, key, len);
 
-	if (len > REVOKED_BYTES_MAX)
+	if (cost_of(len) > REVOKED_BYTES_MAX)
 		return;
 	if (e)
 		set_drop(s, e);
@@ -73,7 +78,7 @@ static void set_add(struct revoked_set *s, const char *key, size_t len, int64_t 
 	memcpy(e->key, key, len);
 	e->key[len] = '\0';
 	HASH_ADD(hh, s->table, key, len, e);
-	s->bytes += len;
+	s->bytes += cost_of(len);
 	if ((s->max > 0 && HASH_COUNT(s->table) >= s->max) || s->bytes > REVOKED_BYTES_MAX)
 		set_purge(s);
 }

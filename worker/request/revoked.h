@@ -19,7 +19,7 @@
 
 #define REVOKED_MAX	  50000
 #define REVOKED_EXPIRES_S 10800
-#define REVOKED_BYTES_MAX ((size_t)32 << 20) /* of ids, and of stamps */
+#define REVOKED_BYTES_MAX ((size_t)64 << 20) /* of memory for ids, and for stamps */
 
 struct revoked_entry;
 
