@@ -31,6 +31,7 @@ struct message {
 	const char *exchange;
 	const char *routing_key;
 	bool is_redelivered;
+	int64_t sent_us;   /* Unix microseconds; 0 = the message does not say */
 	int priority;	   /* -1 when absent */
 	int delivery_mode; /* 0 when absent */
 	char *body;	   /* bytes, NUL behind them; owned, from malloc */

@@ -54,6 +54,7 @@ struct task_message {
 	const char *kwargsrepr;
 	int64_t eta_us;	     /* Unix microseconds, TIME_UNSET when there is none */
 	int64_t expires_us;  /* likewise */
+	int64_t sent_us;     /* likewise, 0 when the message does not say */
 	int64_t group_index; /* -1 = null */
 	int64_t retries;
 	int64_t replaced_task_nesting;

@@ -354,6 +354,8 @@ static enum intake read_times(struct task_message *t, const struct task_fields *
 
 /* Stamps and custom headers */
 
+#define SENT_END_MS 253402300800000 /* the year 10000 */
+
 /* NULL when it is too long. */
 static const char *dump(struct arena *arena, const struct value *value)
 {
@@ -383,16 +385,29 @@ static bool is_custom(const struct message_header *h)
 	return name.len == h->text.len || header_name_of(name.data, name.len) == HEADER_CUSTOM;
 }
 
+/* RabbitMQ, told to, marks what comes in with this header and with the property `timestamp`, which
+ * has whole seconds only. */
+static void read_sent(struct task_message *t, const struct message_header *h)
+{
+	static const char name[] = "timestamp_in_ms";
+
+	if (h->text.len == sizeof(name) - 1 && memcmp(h->text.data, name, h->text.len) == 0 &&
+	    h->value.kind == VALUE_INT && h->value.integer > 0 && h->value.integer < SENT_END_MS)
+		t->sent_us = h->value.integer * 1000;
+}
+
 static void read_custom(struct task_message *t, const struct message *m)
 {
 	auto_str out = {.max = CUSTOM_MAX};
 
 	t->custom_headers = NULL;
+	t->sent_us = m->sent_us;
 	for (size_t i = 0; m->other_count > 0 && i < m->header_count; i++) {
 		const struct message_header *h = &m->headers[i];
 
 		if (!is_custom(h))
 			continue;
+		read_sent(t, h);
 		str_puts(&out, out.len ? ", " : "{");
 		pyjson_dump_str(&out, h->text.data, h->text.len);
 		str_puts(&out, ": ");

@@ -26,6 +26,8 @@ enum {
 	BIT_MORE = 0, /* another word of flags: no property has a bit there */
 };
 
+#define TIMESTAMP_END_S 253402300800u /* the year 10000 */
+
 static uint64_t read_uint(const unsigned char *p, size_t bytes)
 {
 	uint64_t value = 0;
@@ -331,6 +333,8 @@ static int read_property(struct reader *r, unsigned bit, struct err *err)
 	case BIT_TIMESTAMP:
 		if (r->end - r->p < 8)
 			return fail_short(err);
+		if (read_uint(r->p, 8) < TIMESTAMP_END_S)
+			m->sent_us = (int64_t)read_uint(r->p, 8) * 1000000;
 		r->p += 8;
 		return 0;
 	default: /* message id, type, user id, app id, cluster id */

@@ -15,7 +15,8 @@
 #include "worker/config/derive.h"
 #include "worker/control/status.h"
 
-#define ANSWER_MAX (256 * 1024)
+#define ANSWER_MAX (4 * 1024 * 1024)
+#define TASKS_MOST 20 /* shown to people */
 
 enum { STATUS_READY = 0, STATUS_NOT_READY = 1, STATUS_NO_WORKER = 2 };
 
@@ -113,11 +114,16 @@ static char *choose_socket(const struct config *config, struct err *err)
 	return is_named ? mem_strdup(config->status_socket) : find_socket(err);
 }
 
-static const char *text_at(const json_t *answer, const char *object, const char *key)
+static const char *text_in(const json_t *object, const char *key)
 {
-	const char *text = json_string_value(json_object_get(json_object_get(answer, object), key));
+	const char *text = json_string_value(json_object_get(object, key));
 
 	return text ? text : "";
+}
+
+static const char *text_at(const json_t *answer, const char *object, const char *key)
+{
+	return text_in(json_object_get(answer, object), key);
 }
 
 static long long number_at(const json_t *answer, const char *object, const char *key)
@@ -151,6 +157,51 @@ static void print_server(const json_t *answer, const char *name, const char *tit
 	       text_at(answer, name, "host"));
 }
 
+/* "12 received, 11 succeeded, 1 failed; 0.25 s each", for one name. */
+static void print_task(const char *name, const json_t *task)
+{
+	const json_t *run = json_object_get(task, "run_s"), *value;
+	double runs = json_number_value(json_object_get(run, "count"));
+	const char *key;
+	bool is_first = true;
+
+	printf("    %s:", name);
+	json_object_foreach ((json_t *)(uintptr_t)task, key, value) {
+		if (!json_is_integer(value))
+			continue;
+		printf("%s %lld %s", is_first ? "" : ",", (long long)json_integer_value(value),
+		       key);
+		is_first = false;
+	}
+	if (runs > 0)
+		printf("; %.3g s each", json_number_value(json_object_get(run, "sum")) / runs);
+	printf("\n");
+}
+
+static void print_tasks(const json_t *answer)
+{
+	json_t *tasks = json_object_get(answer, "tasks"), *task;
+	size_t shown = 0, count = json_object_size(tasks);
+	const char *name;
+
+	json_object_foreach (tasks, name, task)
+		if (shown++ < TASKS_MOST)
+			print_task(name, task);
+	if (count > TASKS_MOST)
+		printf("    and %zu more names: --json\n", count - TASKS_MOST);
+}
+
+static void print_answers(const json_t *answer)
+{
+	const json_t *answers = json_object_get(answer, "answers"), *one;
+	size_t i;
+
+	json_array_foreach (answers, i, one)
+		printf("  %-8s %s: %lld %s\n", text_in(one, "service"), text_in(one, "provider"),
+		       (long long)json_integer_value(json_object_get(one, "count")),
+		       text_in(one, "answer"));
+}
+
 static void print_for_people(const json_t *answer, bool is_ready)
 {
 	const json_t *reasons = json_object_get(answer, "reasons"), *reason;
@@ -171,6 +222,8 @@ static void print_for_people(const json_t *answer, bool is_ready)
 	printf("  %-8s %lld received, %lld succeeded, %lld failed, %lld retried\n", "tasks",
 	       number_at(answer, "counts", "received"), number_at(answer, "counts", "succeeded"),
 	       number_at(answer, "counts", "failed"), number_at(answer, "counts", "retried"));
+	print_tasks(answer);
+	print_answers(answer);
 }
 
 static int show(const struct str *answer, bool is_json)

@@ -84,26 +84,113 @@ static json_t *count_health(const struct consumer *c)
 			 (json_int_t)c->finish.acks.skipped);
 }
 
+static json_t *histogram_health(const struct histogram *h)
+{
+	return json_pack("{s:I, s:f}", "count", (json_int_t)histogram_count(h), "sum", h->sum_s);
+}
+
+static json_t *tally_health(const struct tally *tally)
+{
+	json_t *out = json_pack("{s:I}", "received", (json_int_t)tally->received);
+	json_t *waits = json_object();
+
+	for (int i = 0; i < TALLY_END_COUNT; i++)
+		if (tally->ends[i] > 0)
+			json_object_set_new(out, tally_end_name((enum tally_end)i),
+					    json_integer((json_int_t)tally->ends[i]));
+	for (int i = 0; i < TALLY_SINCE_COUNT; i++)
+		if (histogram_count(&tally->wait[i]) > 0)
+			json_object_set_new(waits, tally_since_name((enum tally_since)i),
+					    histogram_health(&tally->wait[i]));
+	json_object_set_new(out, "run_s", histogram_health(&tally->run));
+	json_object_set_new(out, "wait_s", waits);
+	return out;
+}
+
+static json_t *task_health(const struct consumer *c)
+{
+	json_t *out = json_object();
+
+	for (unsigned i = 0; i < registry_count(c->registry); i++) {
+		const struct tally *tally = tally_at(&c->finish.tallies, i);
+
+		if (tally) /* a name may be no UTF-8, then it is not shown */
+			json_object_set_new(out, registry_at(c->registry, i)->name,
+					    tally_health(tally));
+	}
+	return out;
+}
+
+static void add_answer(void *ctx, const char *const *values, uint64_t count)
+{
+	json_array_append_new(ctx,
+			      json_pack("{s:s, s:s, s:s, s:I}", tally_answer_labels[0], values[0],
+					tally_answer_labels[1], values[1], tally_answer_labels[2],
+					values[2], "count", (json_int_t)count));
+}
+
+static json_t *answer_health(const struct consumer *c)
+{
+	json_t *out = json_array();
+
+	if (c->finish.tallies.answers)
+		metric_set_each(c->finish.tallies.answers, add_answer, out);
+	return out;
+}
+
+/* Broker, backend and pool, and why the worker is not ready. */
+static json_t *part_health(const struct consumer *c, const struct pool *pool)
+{
+	json_t *health = json_object(), *reasons = json_array();
+
+	json_object_set_new(health, "broker", broker_health(c, reasons));
+	json_object_set_new(health, "backend", backend_health(c, reasons));
+	json_object_set_new(health, "pool", pool_health(pool, c->config, reasons));
+	if (c->is_stopping)
+		json_array_append_new(reasons, json_string("the worker is stopping"));
+	json_object_set_new(health, "ready", json_boolean(json_array_size(reasons) == 0));
+	json_object_set_new(health, "reasons", reasons);
+	return health;
+}
+
+bool health_write_ready(struct str *out, const struct consumer *c, const struct pool *pool)
+{
+	json_t *health = part_health(c, pool);
+	bool is_ready = json_is_true(json_object_get(health, "ready"));
+
+	/* Whoever asks over the network need not know where our servers are. */
+	json_object_del(json_object_get(health, "broker"), "host");
+	json_object_del(json_object_get(health, "backend"), "host");
+	json_object_del(json_object_get(health, "pool"), "pids");
+	pyjson_dump(out, health);
+	str_addc(out, '\n');
+	json_decref(health);
+	return is_ready;
+}
+
+bool health_is_ready(const struct consumer *c, const struct pool *pool)
+{
+	json_t *health = part_health(c, pool);
+	bool is_ready = json_is_true(json_object_get(health, "ready"));
+
+	json_decref(health);
+	return is_ready;
+}
+
 void health_write(struct str *out, const struct consumer *c, const struct pool *pool,
 		  int64_t started_us)
 {
-	json_t *reasons = json_array();
-	json_t *health = json_object();
+	json_t *health = part_health(c, pool);
 
 	json_object_set_new(health, "node", json_string(c->config->node_name));
 	json_object_set_new(health, "pid", json_integer(getpid()));
 	json_object_set_new(health, "version", json_string(SMALLAGE_VERSION));
 	json_object_set_new(health, "uptime_s",
 			    json_real((double)(clock_mono_us() - started_us) / 1e6));
-	json_object_set_new(health, "broker", broker_health(c, reasons));
-	json_object_set_new(health, "backend", backend_health(c, reasons));
-	json_object_set_new(health, "pool", pool_health(pool, c->config, reasons));
 	json_object_set_new(health, "requests", request_health(c));
 	json_object_set_new(health, "counts", count_health(c));
-	if (c->is_stopping)
-		json_array_append_new(reasons, json_string("the worker is stopping"));
-	json_object_set_new(health, "ready", json_boolean(json_array_size(reasons) == 0));
-	json_object_set_new(health, "reasons", reasons);
+	json_object_set_new(health, "tasks", task_health(c));
+	json_object_set_new(health, "answers", answer_health(c));
 	pyjson_dump(out, health);
 	str_addc(out, '\n');
 	json_decref(health);

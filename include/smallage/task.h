@@ -131,6 +131,11 @@ json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
 /* While it runs. */
 void sm_update_state(struct sm_job *job, const char *state, json_t *meta); /* takes meta */
 void sm_progress(struct sm_job *job, int64_t done, int64_t total);	   /* state PROGRESS */
+/* Counts the answer of a service that the body called, for the metric smallage_answers_total:
+ * sm_answered(job, "mail", "smtp", "accepted"). Use few and short names, of a-z, 0-9, _, . and -;
+ * those of the shipped tasks for the answer: accepted, deferred (try later), refused, timeout,
+ * unreachable, unknown. */
+void sm_answered(struct sm_job *job, const char *service, const char *provider, const char *answer);
 /* The soft time limit has passed, or the worker wants the task to end: a blocking call returned
  * EINTR or the body looks at its own safe points, then `return sm_raise_args(job,
  * "SoftTimeLimitExceeded", json_array())`. */

@@ -192,6 +192,39 @@ static size_t collect(const char **out, size_t n, const struct address_list *lis
 	return n;
 }
 
+/* For the metrics. */
+static const char *answer_of(const struct smtp_mail *mail, const struct smtp_result *result)
+{
+	switch (result->end) {
+	case SMTP_SENT:
+		return "accepted";
+	case SMTP_REFUSED_RECIPIENTS:
+		for (size_t i = 0; i < mail->count; i++)
+			if (is_temporary_reply(&result->recipients[i]))
+				return "deferred";
+		return "refused";
+	case SMTP_REFUSED_CONNECT:
+	case SMTP_REFUSED_AUTH:
+	case SMTP_REFUSED_SENDER:
+	case SMTP_REFUSED_DATA:
+		return is_temporary_reply(&result->reply) ? "deferred" : "refused";
+	case SMTP_NO_STARTTLS:
+	case SMTP_NO_AUTH_MECHANISM:
+		return "refused";
+	case SMTP_TIMEOUT:
+		return "timeout";
+	case SMTP_CONNECT_FAILED:
+	case SMTP_RESOLVE_FAILED:
+	case SMTP_TLS_FAILED:
+	case SMTP_LOST:
+		return "unreachable";
+	case SMTP_UNKNOWN:
+	case SMTP_EXPIRED:
+		break;
+	}
+	return "unknown";
+}
+
 static json_t *deliver(struct sm_job *job, const struct mail_message *m, const struct buf *data,
 		       const char *id)
 {
@@ -213,6 +246,7 @@ static json_t *deliver(struct sm_job *job, const struct mail_message *m, const s
 	collect(recipients, n, &m->bcc);
 	settings_server(&from, &server);
 	smtp_send(sm_setting(job, "email_engine"), &server, &mail, &patience, &result);
+	sm_answered(job, "mail", "smtp", answer_of(&mail, &result));
 	if (result.end != SMTP_SENT)
 		return fail(job, &mail, &result);
 	return sent(job, m, id, &mail, &result);

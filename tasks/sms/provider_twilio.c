@@ -201,6 +201,18 @@ static int add_sender(struct sm_job *job, CURL *curl, const struct sms *sms, cha
 	return 0;
 }
 
+/* For the metrics. */
+static const char *answer_of(const struct request *r, CURLcode code)
+{
+	if (code == CURLE_OK && r->status / 100 == 2)
+		return "accepted";
+	if (code == CURLE_OK)
+		return r->status == 429 || r->status >= 500 ? "deferred" : "refused";
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return "timeout";
+	return code == CURLE_ABORTED_BY_CALLBACK ? "unknown" : "unreachable";
+}
+
 static json_t *twilio_send(struct sm_job *job, const struct sms *sms)
 {
 	const char *base = sm_setting(job, "twilio_api_base");
@@ -227,6 +239,7 @@ static json_t *twilio_send(struct sm_job *job, const struct sms *sms)
 	}
 	form_add(kept, &r.form, "Body", sms->text);
 	code = perform(&r);
+	sm_answered(job, "sms", "twilio", answer_of(&r, code));
 	result = code == CURLE_OK ? finish(job, sms, &r) : raise_network(job, &r, code);
 	free(r.form);
 	free(r.answer.data);

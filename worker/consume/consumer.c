@@ -152,6 +152,20 @@ const struct broker_events consumer_broker_events = {
 
 /* --- the pool speaks --- */
 
+/* From the moment at which it could have run: of two messages one was due later, and the wait for
+ * that is no delay. */
+static void observe_wait(struct tallies *tallies, const struct request *r)
+{
+	bool is_sent_known = r->message.sent_us > 0;
+	int64_t from_us = is_sent_known ? r->message.sent_us : r->received_us;
+
+	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > from_us)
+		from_us = r->message.eta_us;
+	histogram_observe(
+		&tally_of(tallies, r->task)->wait[is_sent_known ? TALLY_SENT : TALLY_RECEIVED],
+		(double)(r->accepted_wall_us - from_us) / 1e6);
+}
+
 static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
 {
 	struct consumer *c = ctx;
@@ -160,6 +174,7 @@ static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
 	requests_move(&c->requests, r, REQUEST_RUNNING);
 	r->pid = pid;
 	r->accepted_wall_us = clock_wall_us();
+	observe_wait(&c->finish.tallies, r);
 	if (!r->policy.acks_late)
 		acks_answer(&c->finish.acks, r, ANSWER_ACK);
 	if (r->policy.track_started)
@@ -263,6 +278,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	limiter_init(&c->limiter, registry);
 	revoked_init(&c->revoked, config->worker_revokes_max, config->worker_revoke_expires);
 	acks_init(&c->finish.acks);
+	tallies_init(&c->finish.tallies, registry);
 	c->finish.config = config;
 	c->finish.registry = registry;
 	c->finish.requests = &c->requests;
@@ -286,6 +302,7 @@ void consumer_clear(struct consumer *c)
 	limiter_clear(&c->limiter);
 	revoked_clear(&c->revoked);
 	acks_clear(&c->finish.acks);
+	tallies_clear(&c->finish.tallies);
 	str_clear(&c->finish.text);
 	free(c->broker_label);
 	c->broker_label = NULL;

@@ -159,6 +159,7 @@ static void admit(struct consumer *c, struct request *r)
 {
 	int64_t now = clock_wall_us();
 
+	r->received_us = now;
 	/* Stamps alone are looked at before the start only, as in Celery. */
 	if ((r->message.expires_us != TIME_UNSET || revoked_has(&c->revoked, r->message.id)) &&
 	    revoke_check(c, r))
@@ -190,6 +191,7 @@ static void take_on(struct consumer *c, struct delivery d, struct task_message *
 	r->session = d.session;
 	r->tag = d.tag;
 	c->received++;
+	tally_of(&c->finish.tallies, task)->received++;
 	if (log_is_on(LOG_INFO)) {
 		struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 		auto_str label = STR_INIT(4096);

@@ -14,7 +14,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-#define STATUS_MAX_BYTES       (64 * 1024)
+#define STATUS_MAX_BYTES       (4 * 1024 * 1024)
 #define STATUS_MAX_CONNECTIONS 32
 
 struct status_server {

@@ -23,6 +23,11 @@ static step_fn *const finish_plan[OUTCOME_KIND_COUNT][8] = {
 	[OUTCOME_TERMINATED] = {step_leave_to_broker, step_store_cancelled, step_answer_ack},
 };
 
+void finish_tally(struct finish *f, const struct request *r, enum tally_end end)
+{
+	tally_of(&f->tallies, r->task)->ends[end]++;
+}
+
 void finish_end(struct finish *f, struct request *r)
 {
 	request_free(f->requests, r);
@@ -54,6 +59,9 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
 	r->outcome = *outcome;
 	outcome_init(outcome, OUTCOME_IGNORE);
 	requests_move(f->requests, r, REQUEST_FINISHING);
+	histogram_observe(&tally_of(&f->tallies, r->task)->run, r->outcome.runtime_s);
+	if (r->outcome.answers)
+		tally_answers(&f->tallies, r->outcome.answers);
 	r->step = 0;
 	if (r->outcome.kind != OUTCOME_TERMINATED)
 		retry_decide(r);
@@ -68,6 +76,7 @@ void finish_revoked(struct finish *f, struct request *r, enum finish_reason reas
 	request_label(&label, r);
 	log_info("Discarding revoked task: %s%s", label.data, by ? by : "");
 	f->counts.revoked++;
+	finish_tally(f, r, TALLY_REVOKED);
 	requests_move(f->requests, r, REQUEST_FINISHING);
 	/* The plan of IGNORE less its log line: what is left is the ack. */
 	r->outcome.kind = OUTCOME_IGNORE;

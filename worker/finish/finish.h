@@ -14,6 +14,7 @@
 #include "worker/config/config.h"
 #include "worker/finish/acks.h"
 #include "worker/request/request.h"
+#include "worker/request/tally.h"
 
 struct finish_counts {
 	uint64_t succeeded, failed, retried, ignored, rejected, requeued, revoked, unknown, invalid;
@@ -27,6 +28,7 @@ struct finish {
 	struct backend *backend; /* NULL = results are disabled */
 	struct acks acks;
 	struct finish_counts counts;
+	struct tallies tallies;
 	struct str text;	 /* of the record at hand; only its memory lasts */
 	size_t publishing_bytes; /* retries and links that the broker has not confirmed */
 	size_t lost_records;	 /* not stored, of tasks that the broker will not deliver again */
@@ -42,6 +44,9 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome);
  * the log line. */
 enum finish_reason { FINISH_EXPIRED, FINISH_REVOKED, FINISH_TERMINATED };
 void finish_revoked(struct finish *f, struct request *r, enum finish_reason reason, const char *by);
+
+/* Counts an end under the task's name; `counts` has them for all names together. */
+void finish_tally(struct finish *f, const struct request *r, enum tally_end end);
 
 /* Records outside of a plan. */
 void finish_store_started(struct finish *f, struct request *r);

@@ -83,9 +83,17 @@ static enum step_result store_failure_record(struct finish *f, struct request *r
 	return step_store(f, r, &record);
 }
 
+static enum tally_end failure_kind(const struct request *r)
+{
+	if (r->outcome.kind == OUTCOME_LOST)
+		return TALLY_LOST;
+	return r->outcome.kind == OUTCOME_TIMEOUT ? TALLY_TIMEOUT : TALLY_FAILED;
+}
+
 enum step_result step_store_failure(struct finish *f, struct request *r)
 {
 	f->counts.failed++;
+	finish_tally(f, r, failure_kind(r));
 	return r->policy.store_errors ? store_failure_record(f, r) : STEP_NEXT;
 }
 
@@ -156,6 +164,7 @@ enum step_result step_log_success(struct finish *f, struct request *r)
 	auto_str runtime = STR_INIT(64);
 
 	f->counts.succeeded++;
+	finish_tally(f, r, TALLY_SUCCEEDED);
 	if (!log_is_on(LOG_INFO))
 		return STEP_NEXT;
 	request_label(&label, r);
@@ -302,6 +311,7 @@ enum step_result step_log_retry(struct finish *f, struct request *r)
 	auto_str label = STR_INIT(4096);
 
 	f->counts.retried++;
+	finish_tally(f, r, TALLY_RETRIED);
 	if (!log_is_on(LOG_INFO))
 		return STEP_NEXT;
 	request_label(&label, r);
@@ -315,6 +325,7 @@ enum step_result step_log_ignored(struct finish *f, struct request *r)
 	auto_str label = STR_INIT(4096);
 
 	f->counts.ignored++;
+	finish_tally(f, r, TALLY_IGNORED);
 	if (!log_is_on(LOG_INFO))
 		return STEP_NEXT;
 	request_label(&label, r);
@@ -342,6 +353,7 @@ enum step_result step_store_reject(struct finish *f, struct request *r)
 	auto_str label = STR_INIT(4096);
 
 	f->counts.rejected++;
+	finish_tally(f, r, TALLY_REJECTED);
 	request_label(&label, r);
 	log_warning("Task %s reject requeue=%s: %s", label.data, o->requeue ? "True" : "False",
 		    o->exc_text ? o->exc_text : "");
@@ -365,6 +377,7 @@ enum step_result step_requeue_lost(struct finish *f, struct request *r)
 	if (!r->policy.acks_late || !r->policy.reject_on_worker_lost || retries_used_up)
 		return STEP_NEXT;
 	f->counts.requeued++;
+	finish_tally(f, r, TALLY_REQUEUED);
 	acks_answer(&f->acks, r, ANSWER_REQUEUE);
 	return STEP_END;
 }
@@ -373,7 +386,7 @@ enum step_result step_requeue_lost(struct finish *f, struct request *r)
  * connection. */
 enum step_result step_leave_to_broker(struct finish *f, struct request *r)
 {
-	(void)f;
+	finish_tally(f, r, TALLY_CANCELLED);
 	return r->is_settled ? STEP_NEXT : STEP_END;
 }
 

@@ -27,7 +27,7 @@ struct outcome_head {
 	uint32_t kind, requeue;
 };
 #define TEXT_IS_NULL UINT32_MAX
-#define TEXT_COUNT   6
+#define TEXT_COUNT   7
 
 struct state_head {
 	uint64_t serial;
@@ -127,12 +127,13 @@ static void outcome_texts(const struct outcome *o, const char *texts[TEXT_COUNT]
 	texts[3] = o->exc_text;
 	texts[4] = o->exc_repr;
 	texts[5] = o->traceback;
+	texts[6] = o->answers;
 }
 
 static char **outcome_text_at(struct outcome *o, unsigned i)
 {
-	char **texts[TEXT_COUNT] = {&o->exc_module, &o->exc_type, &o->exc_args,
-				    &o->exc_text,   &o->exc_repr, &o->traceback};
+	char **texts[TEXT_COUNT] = {&o->exc_module, &o->exc_type,  &o->exc_args, &o->exc_text,
+				    &o->exc_repr,   &o->traceback, &o->answers};
 
 	return texts[i];
 }

@@ -426,11 +426,14 @@ static void recycle(struct pool_slot *slot, uint64_t rss_kib)
 /* Terminated on demand: that is how it ended, unless it still succeeded. */
 static void say_terminated(struct outcome *outcome)
 {
-	double runtime_s = outcome->runtime_s;
+	struct outcome terminated;
 
+	outcome_init(&terminated, OUTCOME_TERMINATED);
+	terminated.runtime_s = outcome->runtime_s;
+	terminated.answers = outcome->answers;
+	outcome->answers = NULL;
 	outcome_clear(outcome);
-	outcome_init(outcome, OUTCOME_TERMINATED);
-	outcome->runtime_s = runtime_s;
+	*outcome = terminated;
 }
 
 void slot_end(struct pool_slot *slot, struct pool_job *job, struct outcome *outcome)

@@ -67,7 +67,7 @@ struct request {
 	bool has_record; /* something is stored under its id, or may have been by another worker */
 
 	pid_t pid; /* of the slot, once accepted */
-	int64_t accepted_wall_us;
+	int64_t received_us, accepted_wall_us;
 	struct outcome outcome; /* once FINISHING */
 	unsigned step;		/* next step of its plan */
 	char *children;		/* JSON text: what was sent because it succeeded; or NULL */

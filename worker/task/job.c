@@ -224,7 +224,7 @@ static json_t *bind(const struct job_run_args *run, struct outcome *ret)
 
 void job_run(const struct job_run_args *run, const struct job_host *host, struct outcome *ret)
 {
-	struct job_state state = {.end = {.countdown_s = -1}};
+	struct job_state state = {.end = {.countdown_s = -1}, .answers = STR_INIT(JOB_ANSWERS_MAX)};
 	struct sm_job job = {.run = run, .host = host, .state = &state};
 	int64_t begin_us = clock_mono_us();
 	json_t *result;
@@ -241,5 +241,7 @@ void job_run(const struct job_run_args *run, const struct job_host *host, struct
 	free(state.fault.text);
 	json_decref(state.custom_headers);
 	json_decref(job.bound);
+	if (state.answers.len > 0)
+		ret->answers = str_detach(&state.answers);
 	ret->runtime_s = (double)(clock_mono_us() - begin_us) / 1e6;
 }

@@ -124,6 +124,41 @@ void sm_progress(struct sm_job *job, int64_t done, int64_t total)
 		json_pack("{s:I, s:I}", "current", (json_int_t)done, "total", (json_int_t)total));
 }
 
+/* Each run of other characters than those of a name is one "_". */
+static void put_name(struct str *out, const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_.-";
+	char name[32];
+	size_t len = 0;
+
+	for (; *text && len < sizeof(name); text++) {
+		char c = *text >= 'A' && *text <= 'Z' ? (char)(*text - 'A' + 'a') : *text;
+
+		if (strchr(letters, c))
+			name[len++] = c;
+		else if (len == 0 || name[len - 1] != '_')
+			name[len++] = '_';
+	}
+	str_add(out, len ? name : "_", len ? len : 1);
+}
+
+void sm_answered(struct sm_job *job, const char *service, const char *provider, const char *answer)
+{
+	struct str *out = &job->state->answers;
+	size_t before = out->len;
+
+	put_name(out, service);
+	str_addc(out, '\t');
+	put_name(out, provider);
+	str_addc(out, '\t');
+	put_name(out, answer);
+	if (str_addc(out, '\n') == 0)
+		return;
+	out->len = before;
+	if (out->data)
+		out->data[before] = '\0';
+}
+
 const char *sm_render(struct sm_job *job, const char *name, const json_t *context)
 {
 	struct err err = {0};

@@ -9,6 +9,7 @@
 #include <smallage/task.h>
 #include <stdarg.h>
 
+#include "base/str.h"
 #include "worker/task/job.h"
 
 /* How the body wants to end. Filled by sm_raise and its like; the last one counts. */
@@ -28,6 +29,9 @@ struct job_fault {
 	char *text;
 };
 
+/* Some forty answers of one run are counted. */
+#define JOB_ANSWERS_MAX 2048
+
 struct job_cleanup;
 
 struct job_state {
@@ -36,6 +40,7 @@ struct job_state {
 	struct job_cleanup *cleanups; /* last in, first out */
 	json_t *custom_headers;	      /* parsed when first asked for */
 	bool is_custom_read;
+	struct str answers; /* lines, see request/tally.h */
 };
 
 struct sm_job {

@@ -25,6 +25,7 @@ void outcome_clear(struct outcome *o)
 	free(o->exc_text);
 	free(o->exc_repr);
 	free(o->traceback);
+	free(o->answers);
 	outcome_init(o, o->kind);
 }
 

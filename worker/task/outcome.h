@@ -31,6 +31,7 @@ struct outcome {
 	char *exc_text;	    /* str(exc) */
 	char *exc_repr;	    /* repr(exc): ValueError('x') */
 	char *traceback;    /* "Traceback (most recent call last):\n..." or NULL */
+	char *answers;	    /* of any kind: what sm_answered noted, see request/tally.h */
 	double countdown_s; /* < 0 = the task's default */
 	bool requeue;
 	double runtime_s;

@@ -189,6 +189,40 @@ static void assert_intake(const char *headers, const char *body, enum intake exp
 	task_message_clear(&t);
 }
 
+static int64_t sent_of(const char *headers, int64_t property_us)
+{
+	struct task_message t;
+	struct message m;
+	struct err err = {0};
+
+	message_fill(&m, headers, TRIPLE, strlen(TRIPLE));
+	m.sent_us = property_us;
+	ck_assert_int_eq(take_in(&t, &m, NULL, &err), INTAKE_OK);
+
+	int64_t sent_us = t.sent_us;
+
+	task_message_clear(&t);
+	return sent_us;
+}
+
+START_TEST(a_message_may_say_when_it_was_sent)
+{
+	static const char ms[] = "{\"task\": \"a.b\", \"id\": \"1\", \"timestamp_in_ms\": %s}";
+	static const char *const bad[] = {"null", "\"1700000000123\"",	 "-5",	"0",
+					  "[1]",  "9223372036854775807", "1e99"};
+	char headers[200];
+
+	ck_assert_int_eq(sent_of("{\"task\": \"a.b\", \"id\": \"1\"}", 0), 0);
+	ck_assert_int_eq(sent_of("{\"task\": \"a.b\", \"id\": \"1\"}", 7000000), 7000000);
+	snprintf(headers, sizeof(headers), ms, "1700000000123");
+	ck_assert_int_eq(sent_of(headers, 7000000), 1700000000123000);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(headers, sizeof(headers), ms, bad[i]);
+		ck_assert_int_eq(sent_of(headers, 7000000), 7000000);
+	}
+}
+END_TEST
+
 /* T-15 */
 START_TEST(a_message_without_id_is_refused)
 {

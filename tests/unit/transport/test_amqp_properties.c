@@ -162,6 +162,7 @@ START_TEST(every_property_is_read_where_it_stands)
 	ck_assert_str_eq(m.correlation_id, "corr");
 	ck_assert_str_eq(m.reply_to, "re");
 	ck_assert_str_eq(m.expiration, "250");
+	ck_assert_int_eq(m.sent_us, 1000000);
 	message_clear(&m);
 }
 END_TEST
@@ -178,6 +179,19 @@ START_TEST(absent_properties_stay_absent)
 	ck_assert_int_eq(m.priority, -1);
 	ck_assert_int_eq(m.delivery_mode, 0);
 	ck_assert_uint_eq(m.header_count, 0);
+	ck_assert_int_eq(m.sent_us, 0);
+	message_clear(&m);
+}
+END_TEST
+
+START_TEST(a_time_out_of_all_bounds_is_none)
+{
+	static const char late[] = FRONT "\0\x40\xff\xff\xff\xff\xff\xff\xff\xff";
+	struct message m;
+
+	message_init(&m);
+	ck_assert_int_eq(amqp_properties_read(&m, (struct span){late, sizeof(late) - 1}, NULL), 0);
+	ck_assert_int_eq(m.sent_us, 0);
 	message_clear(&m);
 }
 END_TEST

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 #include "worker/pool/frame.h"
 
@@ -76,6 +77,7 @@ START_TEST(an_outcome_comes_back_as_it_went)
 	outcome_set_exception(&o, "builtins", "ValueError", "no\xc3\xa9");
 	o.countdown_s = 2.5;
 	o.runtime_s = 0.25;
+	o.answers = mem_strdup("mail\tsmtp\taccepted\n");
 	str_init(&out, 1000);
 	ck_assert_int_eq(frame_put_outcome(&out, 9, 4096, &o), 0);
 	f = frame_of(&out, NULL);
@@ -89,6 +91,7 @@ START_TEST(an_outcome_comes_back_as_it_went)
 	ck_assert_str_eq(back.exc_text, "no\xc3\xa9");
 	ck_assert_str_eq(back.exc_repr, "ValueError('no\xc3\xa9')");
 	ck_assert_ptr_null(back.traceback);
+	ck_assert_str_eq(back.answers, "mail\tsmtp\taccepted\n");
 	outcome_clear(&o);
 	outcome_clear(&back);
 }

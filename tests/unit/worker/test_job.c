@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "worker/task/job.h"
+#include "worker/task/job_state.h"
 
 static struct outcome outcome;
 static _Atomic uint32_t expired;
@@ -92,6 +93,35 @@ START_TEST(a_value_passes_through_as_python_writes_it)
 	run_with(give_back, "value", args, "{}");
 	check_success(text);
 	ck_assert(outcome.runtime_s >= 0 && outcome.runtime_s < 1);
+	outcome_clear(&outcome);
+}
+END_TEST
+
+static json_t *answered(struct sm_job *job)
+{
+	sm_answered(job, "mail", "smtp", "accepted");
+	sm_answered(job, "S M\tS", "Tw\xc3\xa4lio\n", "");
+	sm_answered(job, "a-very-long-name-that-no-label-ought-to-have", "x", "y");
+	return sm_raise(job, "ValueError", "all the same");
+}
+
+static json_t *answered_often(struct sm_job *job)
+{
+	for (int i = 0; i < 10000; i++)
+		sm_answered(job, "mail", "smtp", "accepted");
+	return json_null();
+}
+
+START_TEST(answers_go_with_the_outcome_whatever_it_is)
+{
+	run(answered);
+	check_failure("builtins", "ValueError", "[\"all the same\"]");
+	ck_assert_str_eq(outcome.answers, "mail\tsmtp\taccepted\ns_m_s\ttw_lio_\t_\n"
+					  "a-very-long-name-that-no-label-o\tx\ty\n");
+	run(answered_often);
+	check_success("null");
+	ck_assert_uint_eq(strlen(outcome.answers) % strlen("mail\tsmtp\taccepted\n"), 0);
+	ck_assert_uint_le(strlen(outcome.answers), JOB_ANSWERS_MAX);
 	outcome_clear(&outcome);
 }
 END_TEST
