@@ -20,6 +20,7 @@
 #include "transport/broker_amqp_ack.h"
 #include "transport/broker_amqp_conn.h"
 #include "transport/broker_amqp_link.h"
+#include "transport/broker_amqp_publish.h"
 #include "transport/broker_amqp_topology.h"
 
 /* Bytes handed to the stream before waiting for the kernel to take them. */
@@ -31,8 +32,6 @@
 #define AMQP_CHANNEL_SETUP 2 /* declarations, whose errors close their channel */
 
 struct amqp_broker;
-struct amqp_publish;
-struct amqp_declare;
 
 /* broker_amqp_consume.c */
 enum amqp_setup {
@@ -119,59 +118,6 @@ void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver)
 void deliver_header(struct amqp_consumer *c, struct span payload);
 void deliver_body(struct amqp_consumer *c, struct span data);
 void deliver_reset(struct amqp_consumer *c);
-
-/* broker_amqp_publish.c */
-struct amqp_publisher {
-	struct amqp_broker *broker;
-	struct amqp_link link;
-	struct list_node waiting;     /* not sent, or to be sent again */
-	struct list_node sent;	      /* in the order of their confirm numbers */
-	struct amqp_publish *sending; /* the last of `sent` while its body is not all out */
-	size_t sending_offset;
-	size_t count, bytes; /* of both lists */
-	uint64_t next_seq;
-	/* After the broker closed the channel because of some publish, this many are sent one at a
-	 * time, so that the guilty one is found. */
-	size_t suspects;
-	bool is_started, is_ready, is_blocked, is_closing;
-	/* queues that publications want declared, see broker_amqp_declare.c */
-	struct map *declares; /* by queue name: struct amqp_declare */
-	struct amqp_declare *declaring;
-	amqp_method_number_t awaited;
-	bool is_setup_open;
-};
-
-void amqp_publisher_init(struct amqp_publisher *p, struct amqp_broker *b);
-int amqp_publisher_add(struct amqp_publisher *p, const struct publication *publication,
-		       broker_published_fn *done, void *ctx, struct err *err);
-/* Waits for the confirms, then says goodbye; amqp_broker_part_closed follows. */
-void amqp_publisher_close(struct amqp_publisher *p);
-/* Gives up: every waiting publish is answered with an error. */
-void amqp_publisher_clear(struct amqp_publisher *p);
-
-void amqp_publisher_start(struct amqp_publisher *p); /* connects when something waits */
-/* For the other parts of the publisher: */
-/* Answers those that wait for this declaration with an error. */
-void amqp_publisher_refuse(struct amqp_publisher *p, const struct amqp_declare *d,
-			   const struct err *why);
-
-/* broker_amqp_declare.c: what publications want declared first, once per connection */
-enum amqp_declare_state { DECLARE_NEEDED, DECLARE_RUNNING, DECLARE_DONE };
-
-struct amqp_declare {
-	struct topology *topology;
-	enum amqp_declare_state state;
-};
-
-/* The one of that name; made when there is none. NULL with `err` for a bad definition. */
-struct amqp_declare *declare_get(struct amqp_publisher *p, const struct queue_def *def,
-				 struct err *err);
-/* Begins with the first that is needed, unless one is running. */
-void declare_continue(struct amqp_publisher *p);
-void declare_method(struct amqp_publisher *p, const amqp_method_t *method); /* of channel 2 */
-void declare_reset(struct amqp_publisher *p);			 /* the connection is gone */
-void declare_forget(struct amqp_publisher *p, const char *name); /* the queue was deleted */
-void declare_clear(struct amqp_publisher *p);
 
 /* broker_amqp.c */
 struct amqp_broker {
