@@ -216,6 +216,7 @@ static void start_received(struct amqp_conn *c, const amqp_connection_start_t *s
 	amqp_connection_start_ok_t ok = {.mechanism = text_bytes("PLAIN"),
 					 .locale = text_bytes("en_US")};
 
+	str_init(&response, 8192);
 	if (!bytes_have(start->mechanisms, "PLAIN")) {
 		struct err err = {0};
 		err_set(&err, ERR_UNSUPPORTED, "the broker offers no PLAIN login");
@@ -223,7 +224,6 @@ static void start_received(struct amqp_conn *c, const amqp_connection_start_t *s
 		return;
 	}
 	server_note(c, &start->server_properties);
-	str_init(&response, 8192);
 	str_addc(&response, '\0');
 	str_puts(&response, c->url->user);
 	str_addc(&response, '\0');
