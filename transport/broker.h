@@ -34,8 +34,28 @@ struct queue_def {
 		*arguments; /* JSON object text of queue arguments (x-max-priority...), or NULL */
 };
 
+/* An exchange that publications want declared. Strings are copied. */
+struct exchange_def {
+	const char *name, *type;
+	bool is_durable;
+};
+
+/* A queue of this program's own that broadcast messages come into, consumed without acks. */
+struct mailbox_def {
+	const char *queue;
+	const char *exchange, *exchange_type; /* declared; "fanout", "topic" or "direct" */
+	bool is_exchange_durable;
+	const char *binding_key;
+	bool is_durable; /* else it goes with its last consumer */
+	bool is_exclusive;
+	double ttl_s, expires_s; /* x-message-ttl, x-expires; < 0 = none */
+};
+/* The message is valid until return; the handler may take parts of it (set them NULL). */
+typedef void broker_mail_fn(void *ctx, struct message *message);
+
 struct broker_events {
-	/* Declared and consuming. `host` is the broker's address for the log, without secrets. */
+	/* Declared and consuming, and each mailbox is consumed or has failed once. `host` is the
+	 * broker's address for the log, without secrets. */
 	void (*on_up)(void *ctx, const char *host);
 	/* The consumer session is gone, all its unacked deliveries with it. `retry_in_s` < 0: this
 	 * was the last try, the broker gave up. Also called for each failed attempt to connect. */
@@ -80,13 +100,21 @@ void broker_qos(struct broker *b, unsigned count);
 void broker_ack(struct broker *b, unsigned session, uint64_t tag);
 void broker_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue);
 void broker_pause(struct broker *b);
+/* Kept and rebuilt after each reconnect, also after broker_pause, until broker_close. A mailbox
+ * that cannot be had (its name is in use, its exchange was declared otherwise) is noticed and tried
+ * again with back-off; that never touches the queues of broker_consume. */
+int broker_listen(struct broker *b, const struct mailbox_def *def, broker_mail_fn *on_mail,
+		  void *ctx, struct err *err);
+void broker_unlisten(struct broker *b, const char *queue); /* on_mail is called no more */
 void broker_close(struct broker *b, double deadline_s);
 
 /* Something to send. All is copied before return. */
 struct publication {
 	const char *exchange;
 	const char *routing_key;
-	const struct queue_def *declare; /* declare this first (once per connection), or NULL */
+	/* Declare these first (once per connection), or NULL. */
+	const struct queue_def *declare;
+	const struct exchange_def *declare_exchange;
 	const char *content_type, *content_encoding, *correlation_id, *reply_to, *expiration;
 	int priority;	       /* -1 = absent */
 	int delivery_mode;     /* 2 = persistent */
@@ -100,6 +128,10 @@ typedef void broker_published_fn(void *ctx, const struct err *err);
  * once. Returns -1 when the bound of waiting publishes is reached. `done` may be NULL. */
 int broker_publish(struct broker *b, const struct publication *p, broker_published_fn *done,
 		   void *ctx, struct err *err);
+/* Sent at most once and in no order to those of broker_publish, which it never disturbs. Dropped
+ * (and counted) while there is no connection, or when BROKER_POSTS_MAX bytes wait. */
+#define BROKER_POSTS_MAX ((size_t)8 << 20)
+void broker_post(struct broker *b, const struct publication *p);
 
 struct broker_stats {
 	bool is_up;	 /* consuming */
@@ -107,6 +139,7 @@ struct broker_stats {
 	unsigned session;
 	uint64_t delivered, acked, rejected, published, reconnects;
 	uint64_t late_acks; /* for connections that were gone */
+	uint64_t mails, posts, posts_dropped;
 	size_t publishes_waiting;
 	char host[256]; /* without secrets */
 };
@@ -127,6 +160,10 @@ struct broker_driver {
 	void (*close)(struct broker *b, double deadline_s);
 	int (*publish)(struct broker *b, const struct publication *p, broker_published_fn *done,
 		       void *ctx, struct err *err);
+	int (*listen)(struct broker *b, const struct mailbox_def *def, broker_mail_fn *on_mail,
+		      void *ctx, struct err *err);
+	void (*unlisten)(struct broker *b, const char *queue);
+	void (*post)(struct broker *b, const struct publication *p);
 	void (*stats)(const struct broker *b, struct broker_stats *ret_stats);
 };
 struct broker {

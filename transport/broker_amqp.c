@@ -181,6 +181,22 @@ static int amqp_publish(struct broker *base, const struct publication *p, broker
 	return amqp_publisher_add(&amqp_of(base)->publisher, p, done, ctx, err);
 }
 
+static int amqp_listen(struct broker *base, const struct mailbox_def *def, broker_mail_fn *on_mail,
+		       void *ctx, struct err *err)
+{
+	return mailboxes_add(&amqp_of(base)->consumer.mailboxes, def, on_mail, ctx, err);
+}
+
+static void amqp_unlisten(struct broker *base, const char *queue)
+{
+	mailboxes_remove(&amqp_of(base)->consumer.mailboxes, queue);
+}
+
+static void amqp_post(struct broker *base, const struct publication *p)
+{
+	amqp_publisher_post(&amqp_of(base)->publisher, p);
+}
+
 /* Closing */
 
 static void timer_closed(uv_handle_t *handle)
@@ -209,6 +225,7 @@ static void close_finished(uv_timer_t *timer)
 	timer_close(b, &b->consumer.link.timer);
 	timer_close(b, &b->consumer.retry_timer);
 	timer_close(b, &b->consumer.hold_timer);
+	timer_close(b, &b->consumer.mailboxes.timer);
 	timer_close(b, &b->publisher.link.timer);
 	timer_close(b, &b->close_timer);
 }
@@ -249,6 +266,9 @@ static void amqp_stats(const struct broker *base, struct broker_stats *ret_stats
 		.published = b->published,
 		.reconnects = b->reconnects,
 		.late_acks = b->late_acks,
+		.mails = b->mails,
+		.posts = b->posts,
+		.posts_dropped = b->posts_dropped,
 		.publishes_waiting = b->publisher.count,
 	};
 	str_init(&host, sizeof(ret_stats->host) - 1);
@@ -271,5 +291,8 @@ const struct broker_driver broker_amqp_driver = {
 	.pause = amqp_pause,
 	.close = amqp_close,
 	.publish = amqp_publish,
+	.listen = amqp_listen,
+	.unlisten = amqp_unlisten,
+	.post = amqp_post,
 	.stats = amqp_stats,
 };

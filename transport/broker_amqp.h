@@ -20,6 +20,7 @@
 #include "transport/broker_amqp_ack.h"
 #include "transport/broker_amqp_conn.h"
 #include "transport/broker_amqp_link.h"
+#include "transport/broker_amqp_mailbox.h"
 #include "transport/broker_amqp_publish.h"
 #include "transport/broker_amqp_topology.h"
 
@@ -30,6 +31,8 @@
 /* Channel numbers. */
 #define AMQP_CHANNEL_WORK  1 /* deliveries and acks, or publishes and confirms */
 #define AMQP_CHANNEL_SETUP 2 /* declarations, whose errors close their channel */
+#define AMQP_CHANNEL_POST  3 /* of the publisher: what is sent without confirm */
+#define AMQP_CHANNEL_MAIL  3 /* of the consumer: first of the mailboxes' channels */
 
 struct amqp_broker;
 
@@ -80,6 +83,7 @@ struct amqp_consumer {
 	bool is_arriving; /* between deliver and its last byte */
 	bool has_header;
 	bool is_skipped; /* too large or not to be decoded; already refused */
+	struct amqp_mailboxes mailboxes;
 };
 
 void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_retries);
@@ -117,6 +121,7 @@ void qos_queue_added(struct amqp_consumer *c); /* before a queue is consumed */
 void deliver_begin(struct amqp_consumer *c, const amqp_basic_deliver_t *deliver);
 void deliver_header(struct amqp_consumer *c, struct span payload);
 void deliver_body(struct amqp_consumer *c, struct span data);
+uint64_t deliver_body_size(struct span header); /* of at least 14 bytes */
 void deliver_reset(struct amqp_consumer *c);
 
 /* broker_amqp.c */
@@ -136,6 +141,7 @@ struct amqp_broker {
 	uv_timer_t close_timer;
 	unsigned session;
 	uint64_t delivered, acked, rejected, published, reconnects, late_acks;
+	uint64_t mails, posts, posts_dropped;
 };
 
 void amqp_broker_notice(struct amqp_broker *b, bool is_error, const char *fmt, ...)

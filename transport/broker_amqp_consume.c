@@ -169,13 +169,16 @@ static void consumer_opened(void *ctx)
 	if (b->session > 1)
 		b->reconnects++;
 	setup_begin(c);
+	mailboxes_begin(&c->mailboxes);
 }
 
 static void consumer_method(void *ctx, unsigned channel, const amqp_method_t *method)
 {
 	struct amqp_consumer *c = ctx;
 
-	if (method->id == AMQP_BASIC_DELIVER_METHOD)
+	if (channel >= AMQP_CHANNEL_MAIL)
+		mailbox_method(&c->mailboxes, channel, method);
+	else if (method->id == AMQP_BASIC_DELIVER_METHOD)
 		deliver_begin(c, method->decoded);
 	else
 		setup_method(c, channel, method);
@@ -183,14 +186,22 @@ static void consumer_method(void *ctx, unsigned channel, const amqp_method_t *me
 
 static void consumer_header(void *ctx, unsigned channel, struct span payload)
 {
-	(void)channel;
-	deliver_header(ctx, payload);
+	struct amqp_consumer *c = ctx;
+
+	if (channel >= AMQP_CHANNEL_MAIL)
+		mailbox_header(&c->mailboxes, channel, payload);
+	else
+		deliver_header(c, payload);
 }
 
 static void consumer_body(void *ctx, unsigned channel, struct span data)
 {
-	(void)channel;
-	deliver_body(ctx, data);
+	struct amqp_consumer *c = ctx;
+
+	if (channel >= AMQP_CHANNEL_MAIL)
+		mailbox_body(&c->mailboxes, channel, data);
+	else
+		deliver_body(c, data);
 }
 
 static void consumer_blocked(void *ctx, const char *reason)
@@ -217,6 +228,7 @@ void amqp_consumer_lost(struct amqp_consumer *c, const struct err *why)
 	deliver_reset(c);
 	ack_window_clear(&c->acks);
 	setup_reset(c);
+	mailboxes_reset(&c->mailboxes);
 	if (!c->is_closing) {
 		link_lost(&c->link, why);
 		return;
@@ -259,6 +271,7 @@ void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_
 	c->retry_timer.data = c;
 	uv_timer_init(b->loop, &c->hold_timer);
 	c->hold_timer.data = c;
+	mailboxes_init(&c->mailboxes, c);
 	c->link.events = &events;
 	c->link.on_retry = consumer_retry;
 	c->link.owner = c;
@@ -290,6 +303,7 @@ void amqp_consumer_clear(struct amqp_consumer *c)
 	message_clear(&c->message);
 	link_drop(&c->link);
 	setup_reset(c);
+	mailboxes_clear(&c->mailboxes);
 	ack_window_clear(&c->acks);
 	while (!list_is_empty(&c->queues)) {
 		struct list_node *node = list_pop(&c->queues);

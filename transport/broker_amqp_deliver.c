@@ -62,12 +62,12 @@ static void deliver_finish(struct amqp_consumer *c)
 	deliver_reset(c);
 }
 
-static uint64_t read_u64(const char *data)
+uint64_t deliver_body_size(struct span header)
 {
 	uint64_t value = 0;
 
-	for (int i = 0; i < 8; i++)
-		value = value << 8 | (unsigned char)data[i];
+	for (int i = 4; i < 12; i++)
+		value = value << 8 | (unsigned char)header.data[i];
 	return value;
 }
 
@@ -79,7 +79,7 @@ void deliver_header(struct amqp_consumer *c, struct span payload)
 	if (!c->is_arriving || c->has_header || payload.len < 14)
 		return;
 	c->has_header = true;
-	c->body_left = read_u64(payload.data + 4);
+	c->body_left = deliver_body_size(payload);
 	if (amqp_properties_read(&c->message, payload, &err) != 0)
 		err_prefix(&err, "its headers cannot be read: ");
 	else if (c->body_left > max)

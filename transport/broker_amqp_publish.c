@@ -4,6 +4,52 @@
 #include "base/mem.h"
 #include "transport/broker_amqp.h"
 
+enum { NOT_FOUND = 404 };
+
+void amqp_publish_free(struct amqp_publish *m)
+{
+	list_remove(&m->node);
+	if (m->queue)
+		m->queue->users--;
+	if (m->exchange)
+		m->exchange->users--;
+	free(m);
+}
+
+struct amqp_publish *amqp_publisher_encode(struct amqp_publisher *p,
+					   const struct publication *publication, struct err *err)
+{
+	struct amqp_declare *queue = NULL, *exchange = NULL;
+
+	if (publication->declare) {
+		queue = declare_get(p, publication->declare, err);
+		if (!queue)
+			return NULL;
+	}
+	if (publication->declare_exchange) {
+		exchange = declare_get_exchange(p, publication->declare_exchange, err);
+		if (!exchange)
+			return NULL;
+	}
+	struct amqp_publish *m = publish_encode(publication, err);
+	if (!m)
+		return NULL;
+	list_init(&m->node);
+	m->queue = queue;
+	m->exchange = exchange;
+	if (queue)
+		queue->users++;
+	if (exchange)
+		exchange->users++;
+	return m;
+}
+
+bool amqp_publish_is_declared(const struct amqp_publish *m)
+{
+	return (!m->queue || m->queue->state == DECLARE_DONE) &&
+	       (!m->exchange || m->exchange->state == DECLARE_DONE);
+}
+
 /* Sending */
 
 static void publish_settled(struct amqp_publisher *p, struct amqp_publish *m, const struct err *why)
@@ -17,7 +63,7 @@ static void publish_settled(struct amqp_publisher *p, struct amqp_publish *m, co
 		p->broker->published++;
 	if (m->done)
 		m->done(m->ctx, why);
-	free(m);
+	amqp_publish_free(m);
 }
 
 static void publish_send_body(struct amqp_publisher *p)
@@ -60,23 +106,19 @@ static struct amqp_publish *publish_next(const struct amqp_publisher *p)
 
 	list_foreach (pos, &p->waiting) {
 		struct amqp_publish *m = list_entry(pos, struct amqp_publish, node);
-		if (!m->declare || m->declare->state == DECLARE_DONE)
+		if (amqp_publish_is_declared(m))
 			return m;
 	}
 	return NULL;
 }
 
-static void publisher_flush(void *ctx)
+static void publishes_flush(struct amqp_publisher *p)
 {
 	static const struct err too_large = {
 		.code = ERR_LIMIT,
 		.text = "the headers are above the broker's frame_max",
 	};
-	struct amqp_publisher *p = ctx;
 
-	if (!p->is_ready || p->is_blocked)
-		return;
-	declare_continue(p);
 	while (amqp_conn_pending(p->link.conn) < AMQP_OUTPUT_TARGET) {
 		if (p->sending) {
 			publish_send_body(p);
@@ -95,15 +137,28 @@ static void publisher_flush(void *ctx)
 	amqp_conn_wake(p->link.conn); /* there may be more when this has left */
 }
 
-/* Confirms */
-
 static void closing_check(struct amqp_publisher *p)
 {
-	if (!p->is_closing || p->count > 0 || p->link.is_stopped)
+	if (!p->is_closing || p->count > 0 || !list_is_empty(&p->posts) || p->link.is_stopped)
 		return;
 	if (!link_stop(&p->link))
 		amqp_broker_part_closed(p->broker);
 }
+
+static void publisher_flush(void *ctx)
+{
+	struct amqp_publisher *p = ctx;
+
+	if (!p->link.up_since_ms || p->is_blocked)
+		return;
+	declare_continue(p);
+	post_flush(p);
+	if (p->is_ready)
+		publishes_flush(p);
+	closing_check(p);
+}
+
+/* Confirms */
 
 static void confirmed(struct amqp_publisher *p, uint64_t seq, bool multiple, const struct err *why)
 {
@@ -162,6 +217,19 @@ static void channel_begin(struct amqp_publisher *p)
 	amqp_conn_send(p->link.conn, AMQP_CHANNEL_WORK, AMQP_CONFIRM_SELECT_METHOD, &confirm);
 }
 
+static void guilty_found(struct amqp_publisher *p, struct amqp_publish *m, unsigned reply_code,
+			 const struct err *why)
+{
+	if (reply_code == NOT_FOUND && m->exchange && !m->is_second_try) {
+		/* Its exchange was deleted after it was declared. */
+		m->is_second_try = true;
+		declare_forget_exchanges(p);
+		return;
+	}
+	p->suspects -= p->suspects > 0;
+	publish_settled(p, m, why);
+}
+
 /* The broker does not say which publish it minded (no such exchange, too large, not allowed). Alone
  * on the channel it is known; else those in question go again one by one. */
 static void work_channel_closed(struct amqp_publisher *p, const amqp_channel_close_t *close)
@@ -170,10 +238,9 @@ static void work_channel_closed(struct amqp_publisher *p, const amqp_channel_clo
 	struct list_node *first = p->sent.next;
 
 	amqp_channel_error(close, &why);
-	if (first != &p->sent && first->next == &p->sent) {
-		p->suspects -= p->suspects > 0;
-		publish_settled(p, list_entry(first, struct amqp_publish, node), &why);
-	}
+	if (first != &p->sent && first->next == &p->sent)
+		guilty_found(p, list_entry(first, struct amqp_publish, node), close->reply_code,
+			     &why);
 	size_t count = take_back(p);
 	p->suspects = count > p->suspects ? count : p->suspects;
 	channel_begin(p);
@@ -188,6 +255,7 @@ static void publisher_opened(void *ctx)
 	amqp_channel_open_t open = {0};
 
 	link_opened(&p->link);
+	p->is_away = false;
 	channel_begin(p);
 	amqp_conn_send(p->link.conn, AMQP_CHANNEL_SETUP, AMQP_CHANNEL_OPEN_METHOD, &open);
 }
@@ -198,6 +266,8 @@ static void publisher_method(void *ctx, unsigned channel, const amqp_method_t *m
 
 	if (channel == AMQP_CHANNEL_SETUP) {
 		declare_method(p, method);
+	} else if (channel == AMQP_CHANNEL_POST) {
+		post_method(p, method);
 	} else if (method->id == AMQP_CONFIRM_SELECT_OK_METHOD) {
 		p->is_ready = true;
 		amqp_conn_wake(p->link.conn);
@@ -225,6 +295,9 @@ static void publisher_blocked(void *ctx, const char *reason)
 	if (reason) {
 		amqp_broker_notice(p->broker, true, "the broker accepts no messages: %.200s",
 				   reason);
+		if (p->is_closing)
+			post_drop(p, NULL);
+		closing_check(p);
 		return;
 	}
 	amqp_broker_notice(p->broker, false, "the broker accepts messages again");
@@ -238,9 +311,11 @@ static void publisher_down(void *ctx, const struct err *why)
 	take_back(p);
 	p->suspects = 0;
 	p->is_blocked = false;
+	post_reset(p);
 	declare_reset(p);
 	if (!p->link.is_stopped) {
 		link_lost(&p->link, why);
+		closing_check(p);
 		return;
 	}
 	link_drop(&p->link);
@@ -251,6 +326,7 @@ static void publisher_retry(void *owner, const struct err *why, double retry_in_
 {
 	struct amqp_publisher *p = owner;
 
+	p->is_away = retry_in_s > 0;
 	/* The consumer's loss says it already, unless messages are held up. */
 	if (p->count > 0)
 		amqp_broker_notice(p->broker, true,
@@ -274,7 +350,9 @@ void amqp_publisher_init(struct amqp_publisher *p, struct amqp_broker *b)
 	p->broker = b;
 	list_init(&p->waiting);
 	list_init(&p->sent);
+	list_init(&p->posts);
 	p->declares = map_new();
+	p->exchanges = map_new();
 	p->link.events = &events;
 	p->link.on_retry = publisher_retry;
 	p->link.owner = p;
@@ -284,7 +362,7 @@ void amqp_publisher_init(struct amqp_publisher *p, struct amqp_broker *b)
 
 void amqp_publisher_start(struct amqp_publisher *p)
 {
-	if (p->is_started || p->count == 0 || !p->broker->is_started)
+	if (p->is_started || !p->broker->is_started || (p->count == 0 && list_is_empty(&p->posts)))
 		return; /* connects with the first publish */
 	p->is_started = true;
 	link_start(&p->link);
@@ -293,27 +371,20 @@ void amqp_publisher_start(struct amqp_publisher *p)
 int amqp_publisher_add(struct amqp_publisher *p, const struct publication *publication,
 		       broker_published_fn *done, void *ctx, struct err *err)
 {
-	struct amqp_declare *declare = NULL;
 	struct amqp_publish *m;
 
 	if (p->is_closing)
 		return err_set(err, ERR_REFUSED, "the broker connection is closing");
-	if (publication->declare) {
-		declare = declare_get(p, publication->declare, err);
-		if (!declare)
-			return -1;
-	}
-	m = publish_encode(publication, err);
+	m = amqp_publisher_encode(p, publication, err);
 	if (!m)
 		return -1;
 	if (publish_cost(m) > p->broker->max_publish_bytes - p->bytes) {
-		free(m);
+		amqp_publish_free(m);
 		return err_set(err, ERR_LIMIT, "%zu bytes of messages wait for the broker already",
 			       p->bytes);
 	}
 	m->done = done;
 	m->ctx = ctx;
-	m->declare = declare;
 	list_append(&p->waiting, &m->node);
 	p->count++;
 	p->bytes += publish_cost(m);
@@ -332,13 +403,15 @@ void amqp_publisher_refuse(struct amqp_publisher *p, const struct amqp_declare *
 	/* Taken out first: an answer may publish again. */
 	list_init(&refused);
 	list_foreach_safe (pos, tmp, &p->waiting) {
-		if (list_entry(pos, struct amqp_publish, node)->declare != d)
+		const struct amqp_publish *m = list_entry(pos, struct amqp_publish, node);
+		if (m->queue != d && m->exchange != d)
 			continue;
 		list_remove(pos);
 		list_append(&refused, pos);
 	}
 	while (!list_is_empty(&refused))
 		publish_settled(p, list_entry(refused.next, struct amqp_publish, node), why);
+	post_drop(p, d);
 	closing_check(p);
 }
 
@@ -346,6 +419,8 @@ void amqp_publisher_close(struct amqp_publisher *p)
 {
 	p->is_closing = true;
 	amqp_publisher_start(p);
+	if (p->is_blocked || !p->is_started)
+		post_drop(p, NULL); /* nobody waits for an alarm to end */
 	closing_check(p);
 }
 
@@ -356,6 +431,7 @@ void amqp_publisher_clear(struct amqp_publisher *p)
 	err_set(&why, ERR_TIMEOUT, "the broker did not confirm the message before the end");
 	p->is_closing = true;
 	take_back(p);
+	post_reset(p);
 	link_drop(&p->link);
 	while (!list_is_empty(&p->waiting))
 		publish_settled(p, list_entry(p->waiting.next, struct amqp_publish, node), &why);

@@ -91,7 +91,8 @@ void setup_continue(struct amqp_consumer *c)
 	if (due_ms)
 		uv_timer_start(&c->retry_timer, setup_retry, due_ms - uv_now(c->broker->loop), 0);
 	/* A client that only publishes consumes nothing and is up at once. */
-	if (!c->is_up && (any_active(c) || list_is_empty(&c->queues)))
+	if (!c->is_up && mailboxes_are_settled(&c->mailboxes) &&
+	    (any_active(c) || list_is_empty(&c->queues)))
 		amqp_consumer_up(c);
 }
 

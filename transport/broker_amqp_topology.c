@@ -66,6 +66,52 @@ struct topology *topology_new(const struct queue_def *def, struct err *err)
 	return q;
 }
 
+struct topology *topology_new_exchange(const struct exchange_def *def, struct err *err)
+{
+	struct queue_def as_queue = {
+		.name = def->name, .exchange = def->name, .exchange_type = def->type};
+
+	if (!def->name || !*def->name) {
+		err_set(err, ERR_INVALID, "an exchange without name");
+		return NULL;
+	}
+	struct topology *q = topology_new(&as_queue, err);
+	if (q) {
+		q->is_exchange_only = true;
+		q->is_exchange_transient = !def->is_durable;
+	}
+	return q;
+}
+
+static void argument_ms(struct topology *q, const char *name, double seconds)
+{
+	if (seconds < 0)
+		return;
+	if (!q->arguments)
+		q->arguments = json_object();
+	json_object_set_new(q->arguments, name, json_integer((json_int_t)(seconds * 1000)));
+}
+
+struct topology *topology_new_mailbox(const struct mailbox_def *def, struct err *err)
+{
+	struct queue_def as_queue = {
+		.name = def->queue,
+		.exchange = def->exchange,
+		.exchange_type = def->exchange_type,
+		.routing_key = def->binding_key ? def->binding_key : "",
+	};
+	struct topology *q = topology_new(&as_queue, err);
+
+	if (!q)
+		return NULL;
+	q->is_exchange_transient = !def->is_exchange_durable;
+	q->is_transient = !def->is_durable;
+	q->is_exclusive = def->is_exclusive;
+	argument_ms(q, "x-message-ttl", def->ttl_s);
+	argument_ms(q, "x-expires", def->expires_s);
+	return q;
+}
+
 void topology_free(struct topology *q)
 {
 	if (!q)
@@ -95,7 +141,7 @@ static int exchange_declare(const struct topology *q, struct amqp_conn *conn, un
 	amqp_exchange_declare_t declare = {
 		.exchange = amqp_text(q->exchange),
 		.type = amqp_text(q->exchange_type),
-		.durable = 1,
+		.durable = !q->is_exchange_transient,
 	};
 
 	return amqp_conn_send(conn, channel, AMQP_EXCHANGE_DECLARE_METHOD, &declare);
@@ -103,7 +149,12 @@ static int exchange_declare(const struct topology *q, struct amqp_conn *conn, un
 
 static int queue_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel)
 {
-	amqp_queue_declare_t declare = {.queue = amqp_text(q->name), .durable = 1};
+	amqp_queue_declare_t declare = {
+		.queue = amqp_text(q->name),
+		.durable = !q->is_transient,
+		.auto_delete = q->is_transient,
+		.exclusive = q->is_exclusive,
+	};
 	amqp_pool_t pool;
 	int rc;
 
@@ -131,6 +182,10 @@ int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned 
 {
 	bool has_exchange = *q->exchange != '\0';
 
+	if (q->is_exchange_only) {
+		*ret_last = AMQP_EXCHANGE_DECLARE_OK_METHOD;
+		return exchange_declare(q, conn, channel);
+	}
 	*ret_last = has_exchange ? AMQP_QUEUE_BIND_OK_METHOD : AMQP_QUEUE_DECLARE_OK_METHOD;
 	if (has_exchange && exchange_declare(q, conn, channel) != 0)
 		return -1;

@@ -11,16 +11,23 @@
 struct topology {
 	char *name, *exchange, *exchange_type, *routing_key;
 	json_t *arguments; /* NULL = none */
+	/* What a queue of tasks is not: */
+	bool is_exchange_only; /* `name` is the exchange's */
+	bool is_exchange_transient;
+	bool is_transient; /* not durable, deleted with its last consumer */
+	bool is_exclusive;
 };
 
 /* Copies and checks the definition. */
 struct topology *topology_new(const struct queue_def *def, struct err *err);
+struct topology *topology_new_exchange(const struct exchange_def *def, struct err *err);
+struct topology *topology_new_mailbox(const struct mailbox_def *def, struct err *err);
 void topology_free(struct topology *q); /* NULL is allowed */
 bool topology_is_quorum(const struct topology *q);
 /* Only one of its consumers is served, the one that consumes it longest. */
 bool topology_has_single_consumer(const struct topology *q);
-/* Sends exchange.declare, queue.declare, queue.bind. *ret_last is the method that answers the last
- * of them. */
+/* Sends exchange.declare, queue.declare, queue.bind, or those of them that it needs. *ret_last is
+ * the method that answers the last of them. */
 int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel,
 		     amqp_method_number_t *ret_last);
 amqp_bytes_t amqp_text(const char *text); /* borrowed; NULL = "" */

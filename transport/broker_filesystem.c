@@ -555,6 +555,8 @@ static int filesystem_publish(struct broker *b, const struct publication *p,
 {
 	struct broker_filesystem *f = self(b);
 
+	if (p->declare_exchange != NULL)
+		return err_set(err, ERR_UNSUPPORTED, "events need an amqp:// broker");
 	if (p->declare != NULL && declare(f, p->declare, err) < 0)
 		return -1;
 	if (filesystem_outbox_add(f->outbox, p, done, ctx, err) < 0)

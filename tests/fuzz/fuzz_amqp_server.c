@@ -1,8 +1,9 @@
 /*
  * A hostile RabbitMQ: the whole AMQP driver on streams that end here, fed with whatever a server
- * may send on its two connections, while the worker acks, publishes, pauses and closes. The driver
- * answers in whole frames, keeps its bounds, calls back only from the loop, answers every publish
- * once and never tells the password. Input: steps of one byte (enum step) and what they need.
+ * may send on its two connections, while the worker acks, publishes, listens, posts, pauses and
+ * closes. The driver answers in whole frames, keeps its bounds, calls back only from the loop,
+ * answers every publish once and never tells the password. Input: steps of one byte (enum step) and
+ * what they need.
  */
 #include <amqp.h>
 #include <uv.h>
@@ -19,7 +20,22 @@
 
 enum step { RAW, METHOD, HEADER, BODY, LOGIN, OPENED, ACT, FAIL, STEP_COUNT };
 enum { TO_PUBLISHER = 0x08, NO_WRITE = 0x10 }; /* flags of a step */
-enum act { ACK, REJECT, REQUEUE, QOS, PUBLISH, CANCEL, CONSUME, PAUSE, CLOSE, RUN, ACT_COUNT };
+enum act {
+	ACK,
+	REJECT,
+	REQUEUE,
+	QOS,
+	PUBLISH,
+	CANCEL,
+	CONSUME,
+	PAUSE,
+	CLOSE,
+	RUN,
+	LISTEN,
+	UNLISTEN,
+	POST,
+	ACT_COUNT
+};
 
 /* One input's world. */
 static struct {
@@ -28,6 +44,7 @@ static struct {
 	struct broker *broker;
 	bool in_call; /* of the driver's interface: nothing may call back */
 	bool is_closing, is_closed;
+	bool leaves; /* a mailbox, when a message comes */
 	struct {
 		unsigned session;
 		uint64_t tag;
@@ -128,6 +145,17 @@ static void on_notice(void *ctx, bool is_error, const char *text)
 	fuzz_check_one_line(text);
 }
 
+static void on_mail(void *ctx, struct message *m)
+{
+	const char *queue = ctx;
+
+	check_called();
+	fuzz_check(!world.is_closing && m->exchange && m->routing_key);
+	fuzz_check(m->body && m->body_len <= MESSAGE_MAX && m->body[m->body_len] == '\0');
+	if (world.leaves)
+		broker_unlisten(world.broker, queue);
+}
+
 static void on_closed(void *ctx)
 {
 	(void)ctx;
@@ -183,6 +211,35 @@ static void consume(const char *name)
 	fuzz_check(broker_consume(world.broker, &queue, NULL) == 0);
 }
 
+static void listen_to(bool is_first)
+{
+	struct mailbox_def def = {.queue = is_first ? "box" : "events",
+				  .exchange = is_first ? "celery.pidbox" : "celeryev",
+				  .exchange_type = is_first ? "fanout" : "topic",
+				  .is_exchange_durable = !is_first,
+				  .binding_key = is_first ? "" : "worker.#",
+				  .is_exclusive = true,
+				  .ttl_s = 5,
+				  .expires_s = -1};
+
+	(void)broker_listen(world.broker, &def, on_mail, is_first ? "box" : "events", NULL);
+}
+
+static void post(uint8_t more)
+{
+	static char body[3000];
+	const struct exchange_def exchange = {.name = more & 2 ? "replies" : "others",
+					      .type = "direct"};
+	struct publication p = {.exchange = exchange.name,
+				.routing_key = "me",
+				.declare_exchange = more & 1 ? &exchange : NULL,
+				.priority = -1,
+				.body = body,
+				.body_len = more & 4 ? sizeof(body) : 2};
+
+	broker_post(world.broker, &p);
+}
+
 static void settle(enum act how)
 {
 	for (size_t i = 0; i < world.tag_count; i++) {
@@ -214,10 +271,17 @@ static void act(enum act what, uint8_t more)
 		broker_cancel(world.broker, more % 2 ? "mails" : "celery");
 	else if (what == CONSUME)
 		consume(more % 2 ? "mails" : "celery");
+	else if (what == LISTEN)
+		listen_to(more % 2);
+	else if (what == UNLISTEN)
+		broker_unlisten(world.broker, more % 2 ? "box" : "events");
+	else if (what == POST)
+		post(more);
 	else if (what == PAUSE)
 		broker_pause(world.broker);
 	else
 		broker_close(world.broker, more % 2 ? 0 : 0.001);
+	world.leaves = what == LISTEN ? (more & 2) != 0 : world.leaves;
 	world.is_closing = what == CLOSE;
 	world.in_call = false;
 }
@@ -265,6 +329,7 @@ static void feed_opened(struct stream *s)
 	feed_method(s, 1, 20, 11, "\0\0\0\0", 4);
 	feed_method(s, 2, 20, 11, "\0\0\0\0", 4);
 	feed_method(s, 1, 85, 11, "", 0);
+	feed_method(s, 3, 60, 21, "", 1); /* the first mailbox */
 }
 
 /* Bytes left in the input. */
@@ -360,7 +425,7 @@ static void world_open(void)
 		fuzz_check(uv_loop_init(&world.loop) == 0);
 	world.has_loop = true;
 	streams.loop = &world.loop;
-	world.is_closing = world.is_closed = false;
+	world.is_closing = world.is_closed = world.leaves = false;
 	world.tag_count = world.published = world.answered = 0;
 	memset(answers, 0, sizeof(answers));
 	world.in_call = true;
@@ -371,6 +436,8 @@ static void world_open(void)
 	broker_start(world.broker);
 	publish(true);
 	publish(false);
+	listen_to(true);
+	post(1);
 	world.in_call = false;
 	uv_run(&world.loop, UV_RUN_NOWAIT);
 	streams_flush(false);

@@ -1,6 +1,6 @@
 """Runs a command beside a private RabbitMQ, for tests that are no Python:
 
-    python -m services COMMAND ...      with SMALLAGE_TEST_AMQP and SMALLAGE_TEST_RABBITMQCTL set
+    python -m services COMMAND ...      with SMALLAGE_TEST_AMQP, SMALLAGE_TEST_RABBITMQCTL and SMALLAGE_TEST_PYTHON set
 """
 import os
 import pathlib
@@ -17,7 +17,8 @@ def main():
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in rabbit.env.items())
         ctl.write_text(f"#!/bin/sh\n{exports}exec /usr/lib/rabbitmq/bin/rabbitmqctl \"$@\"\n")
         ctl.chmod(0o755)
-        env = {**os.environ, "SMALLAGE_TEST_AMQP": rabbit.url(), "SMALLAGE_TEST_RABBITMQCTL": str(ctl)}
+        env = {**os.environ, "SMALLAGE_TEST_AMQP": rabbit.url(), "SMALLAGE_TEST_RABBITMQCTL": str(ctl),
+               "SMALLAGE_TEST_PYTHON": sys.executable}
         sys.exit(subprocess.run(sys.argv[1:], env=env, check=False).returncode)
 
 

@@ -59,14 +59,10 @@ static inline bool fixture_can_administer(void)
 	return false;
 }
 
-/* Runs rabbitmqctl; what it printed goes to `out` (may be NULL). The loop goes on meanwhile: the
+/* Runs a command; what it printed goes to `out` (may be NULL). The loop goes on meanwhile: the
  * command takes seconds on a busy machine, and a silent connection would be closed for it. */
-static inline void fixture_ctl(struct fixture *f, const char *arguments, char *out, size_t size)
+static inline void fixture_command(struct fixture *f, const char *command, char *out, size_t size)
 {
-	char command[1024];
-
-	snprintf(command, sizeof(command), "%s -q %s 2>&1", getenv("SMALLAGE_TEST_RABBITMQCTL"),
-		 arguments);
 	FILE *pipe = popen(command, "r");
 	ck_assert_ptr_nonnull(pipe);
 	struct pollfd wait = {.fd = fileno(pipe), .events = POLLIN};
@@ -83,9 +79,18 @@ static inline void fixture_ctl(struct fixture *f, const char *arguments, char *o
 		len += (size_t)n;
 	}
 	text[len] = '\0';
-	ck_assert_msg(pclose(pipe) == 0, "rabbitmqctl %s: %s", arguments, text);
+	ck_assert_msg(pclose(pipe) == 0, "%s: %s", command, text);
 	if (out)
 		snprintf(out, size, "%s", text);
+}
+
+static inline void fixture_ctl(struct fixture *f, const char *arguments, char *out, size_t size)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command), "%s -q %s 2>&1", getenv("SMALLAGE_TEST_RABBITMQCTL"),
+		 arguments);
+	fixture_command(f, command, out, size);
 }
 
 static inline void fixture_up(void *ctx, const char *host)

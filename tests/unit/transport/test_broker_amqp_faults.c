@@ -2,8 +2,7 @@
  * deleted, poison. Needs SMALLAGE_TEST_RABBITMQCTL. */
 #include <signal.h>
 
-#include "tests/unit/transport/amqp_fixture.h"
-#include "transport/broker_amqp_conn.h"
+#include "tests/unit/transport/amqp_poison.h"
 
 static void begin(struct fixture *f, const char *queue)
 {
@@ -184,93 +183,10 @@ START_TEST(a_broker_that_hangs_is_noticed_within_two_heartbeats) /* timeout 60 *
 }
 END_TEST
 
-/* Poison is sent by hand: our own publisher would refuse to. */
-struct poisoner {
-	struct amqp_conn *conn;
-	unsigned opened, down;
-};
-
-static void poisoner_open(void *ctx)
-{
-	struct poisoner *p = ctx;
-	amqp_channel_open_t open = {0};
-
-	p->opened++;
-	amqp_conn_send(p->conn, 1, AMQP_CHANNEL_OPEN_METHOD, &open);
-}
-
-static void poisoner_method(void *ctx, unsigned channel, const amqp_method_t *method)
-{
-	(void)ctx;
-	(void)channel;
-	(void)method;
-}
-
-static void poisoner_data(void *ctx, unsigned channel, struct span data)
-{
-	(void)ctx;
-	(void)channel;
-	(void)data;
-}
-
-static void poisoner_blocked(void *ctx, const char *reason)
-{
-	(void)ctx;
-	(void)reason;
-}
-
-static void poisoner_flush(void *ctx)
-{
-	(void)ctx;
-}
-
-static void poisoner_down(void *ctx, const struct err *why)
-{
-	struct poisoner *p = ctx;
-
-	ck_assert_msg(why == NULL, "%s", why ? why->text : "");
-	p->down++;
-}
-
-static void put_u32(char *to, size_t value)
-{
-	for (int i = 3; i >= 0; i--, value >>= 8)
-		to[i] = (char)value;
-}
-
-/* A message whose headers nest `depth` tables. */
-static void poison_send(struct amqp_conn *conn, char *queue, unsigned depth)
-{
-	amqp_basic_publish_t publish = {.routing_key = amqp_cstring_bytes(queue)};
-	static char header[128000];
-	size_t size = 14 + (size_t)depth * 7 + 4;
-	char *p = header + 14;
-
-	memset(header, 0, sizeof(header));
-	header[1] = 60;
-	header[12] = 0x20;
-	for (unsigned i = 0; i < depth; i++, p += 7) {
-		put_u32(p, size - (size_t)(p - header) - 4);
-		memcpy(p + 4, "\1aF", 3);
-	}
-	amqp_conn_send(conn, 1, AMQP_BASIC_PUBLISH_METHOD, &publish);
-	amqp_conn_send_frame(conn, 1, AMQP_FRAME_HEADER, header, size);
-}
-
 START_TEST(deeply_nested_headers_are_rejected_and_nothing_else_suffers) /* timeout 60 */
 {
-	static const struct amqp_conn_events events = {
-		.on_open = poisoner_open,
-		.on_method = poisoner_method,
-		.on_header = poisoner_data,
-		.on_body = poisoner_data,
-		.on_blocked = poisoner_blocked,
-		.on_flush = poisoner_flush,
-		.on_down = poisoner_down,
-	};
 	struct fixture f;
-	struct poisoner poisoner = {0};
-	struct url url;
+	struct poisoner poisoner;
 	char *queue;
 
 	if (!fixture_url())
@@ -278,31 +194,17 @@ START_TEST(deeply_nested_headers_are_rejected_and_nothing_else_suffers) /* timeo
 	queue = strdup(fixture_queue("poison"));
 	begin(&f, queue);
 	f.acks_at_once = true;
-	ck_assert_int_eq(url_parse(&url, fixture_url(), NULL), 0);
-	struct amqp_conn_options options = {
-		.loop = &f.loop,
-		.url = &url,
-		.max_output = 1 << 20,
-		.product_version = "0",
-		.name = "poisoner",
-		.events = &events,
-		.ctx = &poisoner,
-	};
-	poisoner.conn = amqp_conn_open(&options);
-	ck_assert(fixture_wait(&f, &poisoner.opened, 1, 5000));
-	poison_send(poisoner.conn, queue, 40); /* unusual, but good */
+	poisoner_begin(&poisoner, &f);
+	poison_send(&poisoner, "", queue, 40); /* unusual, but good */
 	ck_assert(fixture_wait(&f, &f.seen_count, 1, 5000));
-	poison_send(poisoner.conn, queue, 100);
-	poison_send(poisoner.conn, queue, 18000);
+	poison_send(&poisoner, "", queue, 100);
+	poison_send(&poisoner, "", queue, 18000);
 	ck_assert(fixture_wait(&f, &f.errors, 2, 5000));
 	ck_assert_ptr_nonnull(strstr(f.last_notice, "nested deeper"));
 	publish_some(&f, queue, 3);
 	ck_assert(fixture_wait(&f, &f.seen_count, 4, 5000));
 	ck_assert_uint_eq(f.downs, 0);
-	amqp_conn_close(poisoner.conn);
-	ck_assert(fixture_wait(&f, &poisoner.down, 1, 5000));
-	amqp_conn_free(poisoner.conn);
-	url_clear(&url);
+	poisoner_end(&poisoner, &f);
 	fixture_close(&f);
 	begin(&f, queue);
 	fixture_run(&f, 200);
