@@ -15,7 +15,6 @@ static void end(struct fixture *f, struct mails *m)
 		mails_clear(m);
 }
 
-/* C-10 */
 START_TEST(a_mailbox_is_what_kombu_declares_and_gets_what_is_broadcast) /* timeout 60 */
 {
 	struct fixture f;
@@ -338,7 +337,6 @@ static void pong(void *ctx, struct message *message)
 	json_decref(request);
 }
 
-/* C-2 */
 START_TEST(kombus_own_client_reaches_a_mailbox_and_gets_its_answer) /* timeout 60 */
 {
 	struct fixture f;
