@@ -87,4 +87,7 @@ int pyjson_repr(struct str *out, const json_t *value, size_t max_len, unsigned m
 int pyjson_repr_text(struct str *out, const char *data, size_t len, size_t max_len,
 		     unsigned max_levels, bool as_tuple);
 
+/* The Python type of the value: "int", "NoneType", "Decimal". */
+const char *pyjson_type_name(const json_t *value);
+
 #endif

@@ -37,7 +37,5 @@ int pyjson_fail(struct err *err, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 int pyjson_vfail(struct err *err, enum err_code code, const char *fmt, va_list args)
 	__attribute__((format(printf, 3, 0)));
-/* The Python type of the value: "int", "NoneType", "Decimal". */
-const char *pyjson_type_name(const json_t *value);
 
 #endif

@@ -37,8 +37,12 @@ void banner_print(const struct consumer *c)
 	str_addf(&text, "\nsmallage %s  %s\n\n[config]\n", SMALLAGE_VERSION, config->node_name);
 	str_addf(&text, "  broker:      %s\n", c->broker_label);
 	str_addf(&text, "  results:     %s\n", c->finish.backend ? results.host : "disabled");
-	str_addf(&text, "  concurrency: %u (%s)\n", config->worker_concurrency,
-		 pool_name(config->worker_pool));
+	if (config->autoscale_max > 0)
+		str_addf(&text, "  concurrency: {min=%u, max=%u} (%s)\n", config->autoscale_min,
+			 config->autoscale_max, pool_name(config->worker_pool));
+	else
+		str_addf(&text, "  concurrency: %u (%s)\n", config->worker_concurrency,
+			 pool_name(config->worker_pool));
 	str_puts(&text, "\n[queues]\n");
 	add_queues(&text, config);
 	str_puts(&text, "\n[tasks]\n");

@@ -49,7 +49,7 @@ static json_t *pool_health(const struct pool *pool, const struct config *config,
 	pool_stats(pool, &s);
 	for (unsigned i = 0; i < s.pid_count; i++)
 		json_array_append_new(pids, json_integer(s.pids[i]));
-	if (s.slots == 0)
+	if (s.slots == 0 && (config->autoscale_max == 0 || pool_size(pool) > 0))
 		json_array_append_new(reasons, json_string("the pool has no process"));
 	return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o}", "kind",
 			 pool_kind_name(config->worker_pool == CONFIG_THREADS ? POOL_THREADS

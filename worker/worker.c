@@ -106,12 +106,16 @@ static void raise_file_limit(void)
 	}
 }
 
+/* What pool_grow may add to what the worker began with. */
+#define GROW_MOST 1024
+
 static int prepare_pool(struct worker *w, struct err *err)
 {
 	const struct config *config = w->config;
 	struct pool_options options = {
 		.kind = pool_kind_of(config->worker_pool),
-		.concurrency = config->worker_concurrency,
+		.concurrency = config->autoscale_max > 0 ? config->autoscale_min
+							 : config->worker_concurrency,
 		.registry = w->registry,
 		.events = &consumer_pool_events,
 		.ctx = &w->consumer,
@@ -122,6 +126,10 @@ static int prepare_pool(struct worker *w, struct err *err)
 		.template_dirs = (const char *const *)w->template_dirs,
 	};
 
+	options.max_concurrency = config->autoscale_max > options.concurrency
+					  ? config->autoscale_max
+					  : options.concurrency;
+	options.max_concurrency += GROW_MOST;
 	return pool_prepare(&w->pool, &options, err);
 }
 
@@ -215,6 +223,7 @@ static void on_stopped(void *ctx)
 	w->status = NULL;
 	statedb_stop(w->statedb);
 	eta_close(&w->consumer.eta);
+	autoscale_close(&w->consumer.autoscale);
 	shutdown_close(&w->shutdown);
 	pool_free(w->pool);
 	w->pool = NULL;
@@ -238,11 +247,16 @@ static void log_start(const struct worker *w)
 {
 	const struct config *config = w->config;
 
-	log_info("smallage %s starts as %s: %s, results %s, pool %s, concurrency %u, %u tasks "
+	auto_free char *size =
+		config->autoscale_max > 0
+			? mem_printf("%u to %u", config->autoscale_min, config->autoscale_max)
+			: mem_printf("%u", config->worker_concurrency);
+
+	log_info("smallage %s starts as %s: %s, results %s, pool %s, concurrency %s, %u tasks "
 		 "from %u plug-ins",
 		 SMALLAGE_VERSION, config->node_name, w->consumer.broker_label,
 		 w->consumer.finish.backend ? "stored" : "disabled",
-		 pool_kind_name(pool_kind_of(config->worker_pool)), config->worker_concurrency,
+		 pool_kind_name(pool_kind_of(config->worker_pool)), size,
 		 registry_count(w->registry), registry_plugin_count(w->registry));
 	for (char **notice = config->notices; !config->is_quiet && *notice; notice++)
 		log_warning("%s", *notice);
@@ -275,6 +289,7 @@ static int start(struct worker *w, struct err *err)
 	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;
+	consumer_autoscale(c, &w->loop);
 	if (!w->config->is_quiet)
 		banner_print(c);
 	log_start(w);

@@ -34,8 +34,6 @@ const struct cli_option cli_extra_options[] = {
 	{"disable-prefetch", 0, NULL, CLI_REFUSED,
 	 "it needs a Redis broker, which comes with a later version; use --prefetch-multiplier 1",
 	 NULL, CONFIG_FOR_RUN},
-	{"autoscale", 0, "MAX,MIN", CLI_REFUSED,
-	 "autoscaling comes with a later version; use --concurrency", NULL, CONFIG_FOR_RUN},
 	{"beat", 'B', NULL, CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},
 	{"schedule", 's', "PATH", CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},
 	{"schedule-filename", 0, "PATH", CLI_REFUSED, BEAT_TEXT, NULL, CONFIG_FOR_RUN},

@@ -49,6 +49,10 @@ struct config {
 	/* worker */
 	enum config_pool worker_pool;
 	unsigned worker_concurrency;
+	char *autoscale;		       /* as given; NULL = off */
+	unsigned autoscale_max, autoscale_min; /* of it; max 0 = off */
+	double worker_autoscale_keepalive;
+	bool worker_pool_restarts;
 	unsigned worker_prefetch_multiplier; /* 0 = unlimited */
 	unsigned worker_max_tasks_per_child;
 	uint64_t worker_max_memory_per_child; /* KiB */

@@ -207,6 +207,47 @@ static void derive_concurrency(struct config *c)
 			cpus_available(), c->worker_pool == CONFIG_PREFORK ? cpus_quota("") : 0);
 }
 
+/* A whole number at *at, which moves behind it; -1 when there is none. */
+static long read_count(const char **at)
+{
+	char *end;
+	long count = strtol(*at, &end, 10);
+
+	if (end == *at)
+		return -1;
+	*at = end + strspn(end, " ");
+	return count > 10000 ? 10001 : count;
+}
+
+/* "10,3", "3,10" or "10", as Celery reads it. */
+static int derive_autoscale(struct config *c, struct err *err)
+{
+	const char *at = c->autoscale;
+	long first, second = 0;
+
+	if (!at)
+		return 0;
+	first = read_count(&at);
+	if (*at == ',') {
+		at++;
+		second = read_count(&at);
+	}
+	if (*at != '\0' || first < 0 || second < 0)
+		return err_set(err, ERR_INVALID,
+			       "--autoscale: expected two comma separated integers or one integer, "
+			       "got '%.60s'",
+			       c->autoscale);
+	c->autoscale_max = (unsigned)(first > second ? first : second);
+	c->autoscale_min = (unsigned)(first > second ? second : first);
+	if (c->autoscale_max < 1 || c->autoscale_max > 10000)
+		return err_set(err, ERR_INVALID,
+			       "--autoscale: the larger number must be from 1 to 10000");
+	if (c->worker_pool != CONFIG_PREFORK)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "--autoscale: only the prefork pool can change its size");
+	return 0;
+}
+
 char *derive_socket_folder(void)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -303,6 +344,8 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (derive_revokes(c, s, err) != 0)
 		return -1;
 	derive_concurrency(c);
+	if (derive_autoscale(c, err) != 0)
+		return -1;
 	derive_socket(c);
 	fill_with(&c->task_default_queue, "celery");
 	fill_with(&c->task_default_exchange, c->task_default_queue);

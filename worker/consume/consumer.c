@@ -284,7 +284,8 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	c->finish.requests = &c->requests;
 	c->finish.on_finished = on_finished;
 	c->finish.ctx = c;
-	c->qos_base = config->worker_concurrency * config->worker_prefetch_multiplier;
+	c->qos_base = (config->autoscale_max ? config->autoscale_max : config->worker_concurrency) *
+		      config->worker_prefetch_multiplier;
 	c->qos_sent = c->qos_base;
 	acks_prefetch(&c->finish.acks, c->qos_sent);
 	str_init(&label, 1024);
@@ -306,6 +307,27 @@ void consumer_clear(struct consumer *c)
 	str_clear(&c->finish.text);
 	free(c->broker_label);
 	c->broker_label = NULL;
+}
+
+static size_t quantity(void *ctx)
+{
+	const struct consumer *c = ctx;
+
+	return c->requests.counts[REQUEST_READY] + c->requests.counts[REQUEST_SUBMITTED] +
+	       c->requests.counts[REQUEST_RUNNING];
+}
+
+void consumer_autoscale(struct consumer *c, uv_loop_t *loop)
+{
+	if (c->config->autoscale_max == 0)
+		return;
+	c->autoscale = (struct autoscale){.pool = c->pool,
+					  .max = c->config->autoscale_max,
+					  .min = c->config->autoscale_min,
+					  .keepalive_s = c->config->worker_autoscale_keepalive,
+					  .quantity = quantity,
+					  .ctx = c};
+	autoscale_start(&c->autoscale, loop);
 }
 
 int consumer_start(struct consumer *c, struct err *err)

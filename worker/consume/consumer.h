@@ -16,6 +16,7 @@
 #include "transport/broker.h"
 #include "worker/config/config.h"
 #include "worker/finish/finish.h"
+#include "worker/pool/autoscale.h"
 #include "worker/pool/pool.h"
 #include "worker/request/eta.h"
 #include "worker/request/limiter.h"
@@ -31,6 +32,7 @@ struct consumer {
 	struct requests requests;
 	struct eta eta;
 	struct limiter limiter;
+	struct autoscale autoscale;
 	struct revoked revoked;
 	struct finish finish;
 	struct task_message_options intake;
@@ -55,6 +57,8 @@ void consumer_clear(struct consumer *c);
 /* Handed to broker_open and pool_prepare, with the consumer as ctx. */
 extern const struct broker_events consumer_broker_events;
 extern const struct pool_events consumer_pool_events;
+/* With --autoscale, once the pool has started. */
+void consumer_autoscale(struct consumer *c, uv_loop_t *loop);
 /* Once broker, backend and pool stand: declares the queues, sets the prefetch, connects. */
 int consumer_start(struct consumer *c, struct err *err);
 /* Starts nothing more and forgets what has not begun. */
@@ -71,6 +75,8 @@ void pump_run(struct consumer *c);
 bool revoke_check(struct consumer *c, struct request *r);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);
+/* The base anew, after the pool got another size or the autoscaler another maximum. */
+void qos_resize(struct consumer *c);
 /* consume/queues.c: the queues of this worker, as Celery declares them; fails for unknown ones.
  */
 int queues_declare(struct consumer *c, struct err *err);

@@ -192,6 +192,8 @@ static void take_on(struct consumer *c, struct delivery d, struct task_message *
 	r->tag = d.tag;
 	c->received++;
 	tally_of(&c->finish.tallies, task)->received++;
+	if (c->autoscale.pool)
+		autoscale_received(&c->autoscale);
 	if (log_is_on(LOG_INFO)) {
 		struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 		auto_str label = STR_INIT(4096);

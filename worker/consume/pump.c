@@ -45,4 +45,6 @@ void pump_run(struct consumer *c)
 	while (!list_is_empty(ready) && may_start(c) && pool_room(c->pool) > 0)
 		start(c, list_entry(ready->next, struct request, node));
 	c->is_pumping = false;
+	if (c->autoscale.pool && !c->is_stopping)
+		autoscale_grow(&c->autoscale);
 }

@@ -17,6 +17,18 @@ static size_t headroom(const struct consumer *c)
 	return c->eta_streak / 16 < HEADROOM_MOST ? c->eta_streak / 16 : HEADROOM_MOST;
 }
 
+void qos_resize(struct consumer *c)
+{
+	unsigned size = c->autoscale.pool ? c->autoscale.max : pool_size(c->pool);
+	uint64_t base = (uint64_t)size * c->config->worker_prefetch_multiplier;
+
+	if (c->config->worker_prefetch_multiplier == 0)
+		return; /* unlimited */
+	base = base < UINT32_MAX ? base : UINT32_MAX;
+	c->qos_base = base > 0 ? (unsigned)base : 1;
+	qos_update(c);
+}
+
 void qos_update(struct consumer *c)
 {
 	size_t waiting = c->requests.counts[REQUEST_WAITING_ETA];
@@ -31,5 +43,6 @@ void qos_update(struct consumer *c)
 		return;
 	c->qos_sent = (unsigned)count;
 	acks_prefetch(&c->finish.acks, c->qos_sent);
-	broker_qos(c->broker, c->qos_sent);
+	if (c->broker)
+		broker_qos(c->broker, c->qos_sent);
 }

@@ -54,7 +54,7 @@ struct control_command {
 	bool is_silent;		       /* never replies */
 };
 /* Each ends with a row without name. */
-extern const struct control_command control_inspect_commands[];
+extern const struct control_command control_inspect_commands[], control_pool_commands[];
 
 /* Both return NULL, so that a command may `return control_refuse(...)`. The text is the error as it
  * stands ("unknown task"); of an exception its repr ("ValueError('...')"), which is logged too. */

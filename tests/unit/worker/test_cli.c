@@ -136,7 +136,6 @@ START_TEST(options_for_what_this_version_lacks_are_refused_with_the_reason)
 {
 	fails_with(ARGS("-E"), "events come with a later version");
 	fails_with(ARGS("--task-events"), "events come with a later version");
-	fails_with(ARGS("--autoscale=10,3"), "--concurrency");
 	fails_with(ARGS("-B"), "celery beat");
 	fails_with(ARGS("-s", "x"), "celery beat");
 	fails_with(ARGS("--pool-start-method", "spawn"), "can only be 'fork'");

@@ -480,3 +480,39 @@ START_TEST(the_bounds_of_revoked_ids_are_refused_with_celerys_words)
 	end();
 }
 END_TEST
+
+START_TEST(autoscale_is_read_as_celery_reads_it)
+{
+	static const struct {
+		const char *text;
+		unsigned max, min;
+	} good[] = {
+		{"10,3", 10, 3}, {"3,10", 10, 3}, {"10", 10, 0}, {"10,0", 10, 0}, {"4, 4", 4, 4}};
+	static const char *const bad[] = {",", "x", "1,2,3", "3,x", "-1,3", "0", "10001,1"};
+	struct config *c;
+
+	begin("");
+	c = load(NONE);
+	ck_assert_uint_eq(c->autoscale_max, 0);
+	ck_assert(c->worker_autoscale_keepalive == 30);
+	config_free(c);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		c = load(ARGS("--autoscale", good[i].text));
+		ck_assert_uint_eq(c->autoscale_max, good[i].max);
+		ck_assert_uint_eq(c->autoscale_min, good[i].min);
+		config_free(c);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		load_fails(ARGS("--autoscale", bad[i]), "--autoscale");
+	load_fails(ARGS("--autoscale=2", "-P", "threads"), "only the prefork pool");
+	load_fails(ARGS("--autoscale=2", "-P", "solo"), "only the prefork pool");
+	setenv("AUTOSCALE_KEEPALIVE", "2.5", 1);
+	c = load(NONE);
+	ck_assert(c->worker_autoscale_keepalive == 2.5);
+	config_free(c);
+	setenv("AUTOSCALE_KEEPALIVE", "0", 1);
+	load_fails(NONE, "AUTOSCALE_KEEPALIVE");
+	unsetenv("AUTOSCALE_KEEPALIVE");
+	end();
+}
+END_TEST
