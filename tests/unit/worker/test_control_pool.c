@@ -220,7 +220,6 @@ START_TEST(other_pools_have_no_size_to_change)
 }
 END_TEST
 
-/* C-14 */
 START_TEST(stats_of_prefork_have_celerys_keys)
 {
 	auto_free char *text = NULL;
@@ -248,7 +247,6 @@ START_TEST(stats_of_prefork_have_celerys_keys)
 }
 END_TEST
 
-/* C-14 */
 START_TEST(stats_of_a_new_pool_have_no_writes)
 {
 	struct stand s;
@@ -267,7 +265,6 @@ START_TEST(stats_of_a_new_pool_have_no_writes)
 }
 END_TEST
 
-/* C-14 */
 START_TEST(stats_of_the_other_pools_have_celerys_keys)
 {
 	auto_free char *text = NULL;
