@@ -61,7 +61,6 @@ struct outgoing {
 	char *queue, *exchange, *exchange_type, *routing_key;
 	int delivery_mode;
 };
-void outgoing_init(struct outgoing *out);
 void outgoing_clear(struct outgoing *out);
 /* Makes the message. Fails only where the body would be too large. */
 int signature_apply(struct outgoing *out, const struct signature *s,

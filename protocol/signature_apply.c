@@ -13,7 +13,7 @@
 #define REPR_LEVELS 3
 #define TEXT_BYTES  512 /* of ids and names, as a guess */
 
-void outgoing_init(struct outgoing *out)
+static void outgoing_init(struct outgoing *out)
 {
 	*out = (struct outgoing){.delivery_mode = 2};
 	task_message_init(&out->message);

@@ -66,7 +66,8 @@ struct value task_field(const struct task_fields *f, enum header_name name)
 	return value.kind == VALUE_ABSENT && f->body ? body_field(f, name) : value;
 }
 
-bool task_fields_is_utc(const struct task_fields *f)
+/* The value of `utc`: false only for protocol 1 and hybrids that say so. */
+static bool is_utc(const struct task_fields *f)
 {
 	struct value utc = value_of_json(json_object_get(f->body, "utc"));
 
@@ -331,7 +332,7 @@ static enum intake read_time(const struct value *value, const char *label, int64
 static enum intake read_times(struct task_message *t, const struct task_fields *f,
 			      const struct task_message_options *options, struct err *err)
 {
-	bool is_local = options && options->naive_is_local && !task_fields_is_utc(f);
+	bool is_local = options && options->naive_is_local && !is_utc(f);
 	int64_t offset_us = is_local ? (int64_t)options->local_offset_s * 1000000 : 0;
 	struct value eta_value = task_field(f, HEADER_ETA);
 	struct value expires_value = task_field(f, HEADER_EXPIRES);

@@ -17,8 +17,6 @@ struct task_fields {
 
 /* Borrowed. */
 struct value task_field(const struct task_fields *f, enum header_name name);
-/* The value of `utc`: false only for protocol 1 and hybrids that say so. */
-bool task_fields_is_utc(const struct task_fields *f);
 /* All texts of headers and properties in one block, with these as name and id (no data: none). What
  * t->texts held before is gone, but `task` and `id` may point there. */
 void task_texts_read(struct task_message *t, const struct task_fields *f, struct span task,

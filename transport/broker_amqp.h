@@ -109,7 +109,6 @@ void setup_reset(struct amqp_consumer *c); /* the connection is gone */
 void setup_cancel_all(struct amqp_consumer *c);
 /* Consumes it no more; freed here or when the answer to its set-up is there. */
 void setup_forget(struct amqp_consumer *c, struct amqp_consumed *q);
-void setup_retry(uv_timer_t *timer);
 /* Replaces the consumer of a queue that is consumed; messages in hand stay in hand. */
 void setup_consume_anew(struct amqp_consumer *c, struct amqp_consumed *q);
 

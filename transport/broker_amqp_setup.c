@@ -70,7 +70,7 @@ static bool any_active(const struct amqp_consumer *c)
 	return false;
 }
 
-void setup_retry(uv_timer_t *timer)
+static void setup_retry(uv_timer_t *timer)
 {
 	setup_continue(timer->data);
 }

@@ -20,7 +20,9 @@ struct filesystem_inbox {
 	int64_t last_number;
 };
 
-const char *filesystem_queue_of(const char *name, size_t *ret_len)
+/* The part of a file name that names its queue, or NULL: what stands between the first dot and
+ * ".msg". contract: control.md C-77 */
+static const char *queue_of(const char *name, size_t *ret_len)
 {
 	const char *dot = strchr(name, '.');
 	size_t len;
@@ -88,7 +90,7 @@ void filesystem_file_free(struct filesystem_file *file)
 static struct filesystem_file *file_new(const struct filesystem_inbox *box, const char *name)
 {
 	size_t len = 0;
-	const char *queue = filesystem_queue_of(name, &len);
+	const char *queue = queue_of(name, &len);
 	auto_free char *queue_name = NULL;
 	struct filesystem_file *file;
 

@@ -43,8 +43,4 @@ bool filesystem_inbox_is_partial(const struct filesystem_inbox *box);
 /* When a deferred file is due (monotonic), INT64_MAX when there is none. */
 int64_t filesystem_inbox_due_us(const struct filesystem_inbox *box);
 
-/* The part of a file name that names its queue, or NULL: what stands between the first dot and
- * ".msg". *ret_len gets its length. contract: control.md C-77 */
-const char *filesystem_queue_of(const char *name, size_t *ret_len);
-
 #endif

@@ -25,7 +25,7 @@ static char *copy(const char *text)
 	return out;
 }
 
-struct link *link_new(const struct smtp_server *server)
+static struct link *link_new(const struct smtp_server *server)
 {
 	struct link *link = calloc(1, sizeof(*link));
 
@@ -46,7 +46,7 @@ struct link *link_new(const struct smtp_server *server)
 	return link;
 }
 
-void link_job_clear(struct link_job *job)
+static void link_job_clear(struct link_job *job)
 {
 	for (size_t i = 0; i < job->count; i++)
 		free(job->recipients[i]);

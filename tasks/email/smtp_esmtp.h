@@ -74,9 +74,7 @@ struct link {
 	char tls_error[200];
 };
 
-struct link *link_new(const struct smtp_server *server);
 void link_unref(struct link *link);
-void link_job_clear(struct link_job *job);
 void link_signal(int fd);
 bool link_has_input(int fd); /* -1 is allowed */
 /* The engine's thread: takes over one reference. */

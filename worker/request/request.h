@@ -31,9 +31,9 @@ enum request_state {
 	REQUEST_STATE_COUNT
 };
 
-/* The rules in force for this run: message over task over worker settings. */
 struct finish;
 
+/* The rules in force for this run: message over task over worker settings. */
 struct request_policy {
 	bool acks_late, acks_on_failure, acks_on_timeout;
 	bool reject_on_worker_lost, retry_on_worker_lost;
@@ -42,8 +42,6 @@ struct request_policy {
 	double retry_delay_s;
 	double soft_limit_s, hard_limit_s; /* 0 = none */
 };
-
-struct finish;
 
 struct request {
 	struct pool_job job; /* its spans point into `message` */
