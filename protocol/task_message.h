@@ -100,9 +100,6 @@ enum intake task_message_head(struct task_message *t, const struct message *m,
 enum intake task_message_decode(struct task_message *t, struct message *m,
 				const struct task_message_options *options, struct err *err);
 
-/* Celery's "body dump" of reports: repr of the body cut to 1024 characters + " (<n>b)". */
-int task_message_body_dump(struct str *out, const char *body, size_t len);
-
 /*
  * Writing: the 19 headers of protocol 2 as a new json_t object, and the body triple. Used for
  * retries and by `smallage call`. x-death headers never go out again.

@@ -1,14 +1,10 @@
-/* The way out. Mirrors celery/app/amqp.py, as_task_v2(), and celery/worker/consumer/consumer.py,
- * dump_body(). */
+/* The way out. Mirrors celery/app/amqp.py, as_task_v2(). */
 #include <math.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "protocol/pyjson.h"
-#include "protocol/pyjson_impl.h"
 #include "protocol/task_message.h"
-
-#define DUMP_CHARS 1024
 
 static void put(json_t *object, const char *name, json_t *value)
 {
@@ -133,23 +129,4 @@ int task_message_write_body(struct str *out, const struct task_message *t)
 	add_part(out, ", \"chord\": ", t->chord);
 	str_puts(out, "}]");
 	return out->is_full ? -1 : 0;
-}
-
-int task_message_body_dump(struct str *out, const char *body, size_t len)
-{
-	auto_str repr = {.max = STR_MAX_DEFAULT};
-	size_t keep;
-
-	/* More characters than are shown decide nothing but the kind of quotes. */
-	pyjson_repr_str(&repr, body, len, DUMP_CHARS);
-	keep = pyjson_char_offset(repr.data, repr.len, DUMP_CHARS);
-	if (pyjson_char_count(repr.data, repr.len) >= DUMP_CHARS) {
-		const char *space = memrchr(repr.data, ' ', keep);
-
-		str_add(out, repr.data, space ? (size_t)(space - repr.data) : keep);
-		str_puts(out, "...");
-	} else {
-		str_add(out, repr.data, repr.len);
-	}
-	return str_addf(out, " (%zub)", len);
 }

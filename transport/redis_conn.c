@@ -419,11 +419,6 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 	return c;
 }
 
-bool redis_conn_is_up(const struct redis_conn *c)
-{
-	return c->state == CONN_UP;
-}
-
 const char *redis_conn_host(const struct redis_conn *c)
 {
 	return c->address.label;

@@ -48,7 +48,6 @@ struct redis_conn_options {
 typedef void redis_conn_reply_fn(void *ctx, const redisReply *reply);
 
 struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err);
-bool redis_conn_is_up(const struct redis_conn *c);
 /* Where it goes, for people: "host:port/db" or "/path db". */
 const char *redis_conn_host(const struct redis_conn *c);
 /* Queues a command of at most REDIS_MAX_ARGS; all of one turn of the loop leave in one write. -1

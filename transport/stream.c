@@ -34,7 +34,7 @@ struct stream {
 	uv_poll_t *poll;
 	int poll_events;
 	bool wants_write; /* the kernel took only a part */
-	bool is_paused, is_resolving;
+	bool is_resolving;
 	bool is_flushing, wants_flush; /* in on_flush; it asked to be called again */
 	uv_timer_t timer;
 	uv_prepare_t prepare;
@@ -120,9 +120,8 @@ static void stream_fail_errno(struct stream *s, const char *what, int code)
 
 static void poll_update(struct stream *s)
 {
-	int want = s->state == STREAM_CONNECTING
-			   ? UV_WRITABLE
-			   : (s->is_paused ? 0 : UV_READABLE) | (s->wants_write ? UV_WRITABLE : 0);
+	int want = s->state == STREAM_CONNECTING ? UV_WRITABLE
+						 : UV_READABLE | (s->wants_write ? UV_WRITABLE : 0);
 
 	if (!s->poll || want == s->poll_events)
 		return;
@@ -244,7 +243,7 @@ static void input_read(struct stream *s)
 {
 	size_t budget = READ_BUDGET;
 
-	while (budget > 0 && !s->is_paused) {
+	while (budget > 0) {
 		if (s->in_cap - s->in_len < READ_SIZE / 2) {
 			s->in_cap = s->in_len + READ_SIZE;
 			s->in = mem_realloc(s->in, s->in_cap);
@@ -264,18 +263,6 @@ static void input_read(struct stream *s)
 			return;
 		budget -= (size_t)got < budget ? (size_t)got : budget;
 	}
-}
-
-void stream_pause(struct stream *s)
-{
-	s->is_paused = true;
-	poll_update(s);
-}
-
-void stream_resume(struct stream *s)
-{
-	s->is_paused = false;
-	poll_update(s);
 }
 
 /* Connecting */

@@ -56,9 +56,6 @@ struct str *stream_output(struct stream *s);
 /* on_flush will be called in this turn of the loop (or the next, from a prepare callback; from
  * inside on_flush: once more when the kernel has taken what is there). */
 void stream_wake(struct stream *s);
-/* Stops and resumes reading: what the peer sends waits in the kernel. */
-void stream_pause(struct stream *s);
-void stream_resume(struct stream *s);
 /* Bytes not yet given to the kernel. */
 size_t stream_pending(const struct stream *s);
 /* Loop time (uv_now, ms) when bytes last came in, or went out. */

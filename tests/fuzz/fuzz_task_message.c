@@ -107,7 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct task_message t;
 	struct message m;
 	const char *type, *encoding;
-	struct str dump;
 	size_t len;
 	char *line;
 	json_t *object;
@@ -131,10 +130,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(m.body, data, size);
 	m.body[size] = '\0';
 	m.body_len = size;
-	str_init(&dump, STR_MAX_DEFAULT);
-	fuzz_check(task_message_body_dump(&dump, m.body, m.body_len) == 0);
-	fuzz_check_one_line(dump.data);
-	str_clear(&dump);
 	if (take_in(&t, &m) == INTAKE_OK) {
 		fuzz_check(t.id && *t.id);
 		check_span(t.args, PYJSON_ARRAY);

@@ -19,7 +19,7 @@ from celery.app.task import Context
 from celery.utils.saferepr import saferepr
 from celery.worker import request as worker_request
 from celery.worker import strategy as worker_strategy
-from celery.worker.consumer.consumer import Consumer, dump_body
+from celery.worker.consumer.consumer import Consumer
 from kombu.message import Message
 from kombu.utils import json as kombu_json
 
@@ -147,12 +147,6 @@ def record_repr():
                     shown = saferepr(tuple(value) if as_tuple else value, max_len or None, maxlevels=levels)
                     rows.append((text, str(max_len), str(levels), "t" if as_tuple else "l", "= " + shown))
     write("pyjson/repr.tsv", rows)
-
-
-def record_dumps():
-    bodies = ["", "[[1], {}]", "it's", 'it\'s "x"', 'a"b', "a\\b\n\r\t\x01\x7f", "\u00e9\u00a0\u00ad\u2028\u3000\ufeff\ue000", "\U0001f600",
-              "word " * 300, "x" * 1021, "x" * 1022, "x" * 1023, "x" * 3000, "'" * 1030, "\u00e9" * 2000, "a " + "y" * 2000]
-    write("task_message/dump.tsv", [(b, "= " + dump_body(Message(body=b), None).rsplit(" ", 1)[0]) for b in bodies])
 
 
 # params -------------------------------------------------------------------------------------------
@@ -452,7 +446,6 @@ if __name__ == "__main__":
     assert isinstance(sys.modules["celery"], types.ModuleType) and celery.__version__ == "5.7.0", "celery 5.7.0 decides"
     record_pyjson()
     record_repr()
-    record_dumps()
     record_params()
     record_messages()
     record_intake()

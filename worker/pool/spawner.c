@@ -161,8 +161,7 @@ __attribute__((noreturn)) static void child_main(struct spawner *s, unsigned uni
 			     .share = s->share + (size_t)unit * s->slots_per_unit,
 			     .first_slot = unit * s->slots_per_unit,
 			     .slot_count = s->slots_per_unit,
-			     .fds = s->fds + (size_t)unit * s->slots_per_unit,
-			     .parent = parent};
+			     .fds = s->fds + (size_t)unit * s->slots_per_unit};
 	int code;
 
 	follow_parent(parent);

@@ -48,7 +48,6 @@ struct executor {
 	struct share_slot *share; /* of the first slot */
 	unsigned first_slot, slot_count;
 	const int *fds; /* one per slot */
-	pid_t parent;
 };
 
 /* Forks the spawner for up to `max_units` processes of `slots_per_unit` slots each. `share` has a

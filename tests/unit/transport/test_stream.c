@@ -266,22 +266,6 @@ START_TEST(on_flush_comes_once_per_turn_and_again_when_it_asks)
 }
 END_TEST
 
-START_TEST(a_paused_stream_reads_nothing_until_it_is_resumed)
-{
-	struct probe p;
-
-	begin_connected(&p, 100);
-	stream_pause(p.stream);
-	ck_assert_int_eq(write(p.peer, "abc", 3), 3);
-	run(&p, 30);
-	ck_assert_uint_eq(p.got_len, 0);
-	stream_resume(p.stream);
-	run(&p, 30);
-	ck_assert_uint_eq(p.got_len, 3);
-	end(&p);
-}
-END_TEST
-
 START_TEST(the_peers_last_words_are_read_before_its_end_is_told)
 {
 	struct probe p;
