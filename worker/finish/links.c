@@ -122,6 +122,17 @@ static bool has_secrets(const void *registry, const char *task)
 	return entry && task_entry_has_secrets(entry);
 }
 
+static struct canvas_options options_of(const struct finish *f, const char *origin)
+{
+	return (struct canvas_options){
+		.origin = origin,
+		.now_us = clock_wall_us(),
+		.max_bytes = PUBLISHER_BODY_MAX(f->config),
+		.has_secrets = has_secrets,
+		.secrets_ctx = f->registry,
+	};
+}
+
 bool links_after_success(struct finish *f, struct request *r, links_done_fn *done)
 {
 	struct span result = {r->outcome.result, r->outcome.result_len};
@@ -130,13 +141,7 @@ bool links_after_success(struct finish *f, struct request *r, links_done_fn *don
 	if (canvas_is_empty(&r->message))
 		return false;
 	auto_free char *origin = origin_of(f->config);
-	struct canvas_options options = {
-		.origin = origin,
-		.now_us = clock_wall_us(),
-		.max_bytes = PUBLISHER_BODY_MAX(f->config),
-		.has_secrets = has_secrets,
-		.secrets_ctx = f->registry,
-	};
+	struct canvas_options options = options_of(f, origin);
 
 	w = wait_new(f, r, done);
 	if (canvas_after_success(&w->canvas, &r->message, result, &options, &w->err) == 0) {
@@ -155,13 +160,7 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 	if (!canvas_has_errbacks(&r->message))
 		return false;
 	auto_free char *origin = origin_of(f->config);
-	struct canvas_options options = {
-		.origin = origin,
-		.now_us = clock_wall_us(),
-		.max_bytes = PUBLISHER_BODY_MAX(f->config),
-		.has_secrets = has_secrets,
-		.secrets_ctx = f->registry,
-	};
+	struct canvas_options options = options_of(f, origin);
 
 	w = wait_new(f, r, done);
 	if (canvas_after_failure(&w->canvas, &r->message, &options, &w->err) == 0)
