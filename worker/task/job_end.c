@@ -45,6 +45,16 @@ static enum outcome_kind kind_of(const char *type)
 	return OUTCOME_FAILURE;
 }
 
+/* Of an exception with this text, or with none. */
+static json_t *text_args(const char *text)
+{
+	json_t *args = json_array();
+
+	if (*text)
+		json_array_append_new(args, outcome_string(text));
+	return args;
+}
+
 json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
 {
 	enum outcome_kind kind = kind_of(type);
@@ -57,9 +67,7 @@ json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
 	va_end(ap);
 	if (kind == OUTCOME_FAILURE) {
 		end->type = mem_strdup(type);
-		end->args = json_array();
-		if (*text)
-			json_array_append_new(end->args, outcome_string(text));
+		end->args = text_args(text);
 	} else if (kind == OUTCOME_REJECT && *text) {
 		end->reason = mem_strdup(text);
 	}
@@ -99,9 +107,7 @@ json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type,
 	va_end(ap);
 	end->countdown_s = countdown_s;
 	end->type = mem_strdup(type);
-	end->args = json_array();
-	if (*text)
-		json_array_append_new(end->args, outcome_string(text));
+	end->args = text_args(text);
 	return NULL;
 }
 
