@@ -117,7 +117,7 @@ static void conn_lost(struct redis_conn *c, const struct err *why)
 	while (unanswered.count > 0) {
 		struct call call = call_pop(&unanswered);
 
-		if (call.fn && c->state != CONN_CLOSED)
+		if (c->state != CONN_CLOSED)
 			call.fn(call.ctx, NULL);
 	}
 	free(unanswered.ring);
@@ -226,8 +226,7 @@ static int reply_give(struct redis_conn *c, const redisReply *reply, struct err 
 	call = call_pop(&c->calls);
 	c->waiting_since_ms = uv_now(c->loop);
 	c->unfinished = 0;
-	if (call.fn)
-		call.fn(call.ctx, reply);
+	call.fn(call.ctx, reply);
 	return 0;
 }
 

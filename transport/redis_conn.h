@@ -51,7 +51,7 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 /* Where it goes, for people: "host:port/db" or "/path db". */
 const char *redis_conn_host(const struct redis_conn *c);
 /* Queues a command of at most REDIS_MAX_ARGS; all of one turn of the loop leave in one write. -1
- * when it is not up or its output is full; the callback does not come then. `fn` may be NULL. */
+ * when it is not up or its output is full; the callback does not come then. */
 int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,
 		       redis_conn_reply_fn *fn, void *ctx);
 /* Throws the connection away and connects again (a fail-over made this server a replica). */
