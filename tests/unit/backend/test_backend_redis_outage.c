@@ -1,5 +1,5 @@
 /* Servers that die, refuse, stand still: nothing is lost, nothing out of order. */
-#include "tests/unit/backend/redis_fixture.h"
+#include "tests/unit/backend/redis_user.h"
 
 #define MANY 1000
 
@@ -39,12 +39,9 @@ END_TEST
 START_TEST(a_server_without_scripts_gets_transactions)
 {
 	struct fixture x;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	tell(&x, "ACL SETUSER plain on >pw ~* &* +@all -evalsha -eval -script");
-	url = mem_printf("redis://plain:pw@127.0.0.1:%d/0", x.server.port);
-	open_url(&x, url);
+	open_as_user(&x, x.server.port, WITHOUT_SCRIPTS);
 	for (int i = 0; i < 200; i++) {
 		auto_free char *id = mem_printf("%d", i / 2);
 
@@ -65,12 +62,9 @@ END_TEST
 START_TEST(a_refusal_for_good_is_reported)
 {
 	struct fixture x;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	tell(&x, "ACL SETUSER reader on >pw ~* &* +@read +@connection +@scripting");
-	url = mem_printf("redis://reader:pw@127.0.0.1:%d/0", x.server.port);
-	open_url(&x, url);
+	open_as_user(&x, x.server.port, READ_ONLY);
 	store(&x, "id", SUCCESS);
 	wait_until(&x.loop, x.done == 1, 2000);
 	ck_assert_uint_eq(x.failed, 1);

@@ -2,6 +2,7 @@
  * are not, or when the server or the connection is in the way. */
 #include "tests/unit/backend/redis_fixture.h"
 #include "tests/unit/backend/redis_relay.h"
+#include "tests/unit/backend/redis_user.h"
 
 #define OTHER "{\"status\": \"SUCCESS\", \"result\": 4}"
 
@@ -135,14 +136,11 @@ static void store_over_a_cut(const char *rules, enum task_state state, const cha
 	struct redis_relay relay;
 	struct backend_stats stats;
 	redisContext *subscriber;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	freeReplyObject(ask(&x, rules));
 	redis_relay_start(&relay, x.server.port, "*3\r\n$7\r\nPUBLISH");
-	url = mem_printf("redis://plain:pw@127.0.0.1:%d/0", relay.port);
 	subscriber = subscribe(&x, KEY "id");
-	open_url(&x, url);
+	open_as_user(&x, relay.port, rules);
 	store_only(&x, "id", state, record);
 	wait_until(&x.loop, x.done == 1, 3000);
 	ck_assert_uint_eq(x.failed, 0);
@@ -157,20 +155,16 @@ static void store_over_a_cut(const char *rules, enum task_state state, const cha
 /* A client that waits by subscription would wait for ever otherwise. T-98 */
 START_TEST(a_record_whose_publish_was_lost_is_published)
 {
-	static const char all[] = "ACL SETUSER plain on >pw ~* &* +@all";
-
-	store_over_a_cut(all, TASK_SUCCESS, SUCCESS);
-	store_over_a_cut(all, TASK_FAILURE, FAILURE);
+	store_over_a_cut("+@all", TASK_SUCCESS, SUCCESS);
+	store_over_a_cut("+@all", TASK_FAILURE, FAILURE);
 }
 END_TEST
 
 /* T-98 */
 START_TEST(so_it_is_without_scripts) /* timeout 10 */
 {
-	static const char rules[] = "ACL SETUSER plain on >pw ~* &* +@all -evalsha -eval -script";
-
-	store_over_a_cut(rules, TASK_SUCCESS, SUCCESS);
-	store_over_a_cut(rules, TASK_FAILURE, FAILURE);
+	store_over_a_cut(WITHOUT_SCRIPTS, TASK_SUCCESS, SUCCESS);
+	store_over_a_cut(WITHOUT_SCRIPTS, TASK_FAILURE, FAILURE);
 }
 END_TEST
 
@@ -178,14 +172,11 @@ END_TEST
 START_TEST(without_scripts_what_it_meets_is_looked_at_too)
 {
 	struct fixture x;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	tell(&x, "ACL SETUSER plain on >pw ~* &* +@all -evalsha -eval -script");
 	freeReplyObject(ask(&x, "SET " KEY "kept %s", OTHER));
 	freeReplyObject(ask(&x, "SET " KEY "gone %s", FAILURE));
-	url = mem_printf("redis://plain:pw@127.0.0.1:%d/0", x.server.port);
-	open_url(&x, url);
+	open_as_user(&x, x.server.port, WITHOUT_SCRIPTS);
 	store_only(&x, "kept", TASK_SUCCESS, SUCCESS);
 	store_only(&x, "gone", TASK_SUCCESS, SUCCESS);
 	store_only(&x, "new", TASK_SUCCESS, SUCCESS);
@@ -203,13 +194,10 @@ END_TEST
 START_TEST(a_user_who_may_do_what_celery_does_is_enough)
 {
 	struct fixture x;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	tell(&x, "ACL SETUSER plain on >pw ~* &* +@connection +@scripting +get +setex +publish "
-		 "+multi +exec");
-	url = mem_printf("redis://plain:pw@127.0.0.1:%d/0", x.server.port);
-	open_url(&x, url);
+	open_as_user(&x, x.server.port,
+		     "+@connection +@scripting +get +setex +publish +multi +exec");
 	for (int i = 0; i < 100; i++) {
 		auto_free char *id = mem_printf("%d", i);
 
@@ -230,12 +218,9 @@ END_TEST
 START_TEST(a_refusal_for_good_is_reported_with_the_id)
 {
 	struct fixture x;
-	auto_free char *url = NULL;
 
 	set_up(&x);
-	tell(&x, "ACL SETUSER reader on >pw ~* &* +@read +@connection +@scripting");
-	url = mem_printf("redis://reader:pw@127.0.0.1:%d/0", x.server.port);
-	open_url(&x, url);
+	open_as_user(&x, x.server.port, READ_ONLY);
 	store_only(&x, "id", TASK_SUCCESS, SUCCESS);
 	store_silently(&x, "alone", SUCCESS);
 	wait_until(&x.loop, x.done == 1 && x.refused[0], 2000);
