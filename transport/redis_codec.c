@@ -74,7 +74,7 @@ static enum redis_brief brief_number(const char *data, size_t len, long long *re
 		number = number * 10 + (data[at] - '0');
 	if (at == len)
 		return REDIS_BRIEF_MORE;
-	if (at == 1 || data[at] != '\r')
+	if (at == 1 || data[at] != '\r' || (data[1] == '0' && at > 2))
 		return REDIS_BRIEF_NO;
 	if (at + 1 == len)
 		return REDIS_BRIEF_MORE;

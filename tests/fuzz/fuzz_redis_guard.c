@@ -1,9 +1,10 @@
 /* Any bytes of a server, cut anywhere, through the guard into hiredis' reader as redis_conn does:
  * the verdict does not depend on the cuts, and neither the replies nor what the reader keeps of
- * them pass the guard's maxima. */
+ * them pass the guard's maxima. An answer that is read in place is what the reader makes of it. */
 #include <hiredis/hiredis.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "transport/redis_codec.h"
 #include "transport/redis_guard.h"
 
 #define BULK_MAX 100
@@ -32,6 +33,31 @@ static void read_replies(redisReader *reader)
 	}
 }
 
+static void check_brief(const char *data, size_t len)
+{
+	redisReader *reader = redisReaderCreate();
+	redisReply brief = {0}, *reply;
+	void *read = NULL;
+	size_t used = len;
+	enum redis_brief is = redis_brief_read(data, len, &brief, &used);
+
+	fuzz_check(used <= len || is == REDIS_BRIEF_MORE);
+	if (is != REDIS_BRIEF_NO) {
+		redisReaderFeed(reader, data, is == REDIS_BRIEF_YES ? used : len);
+		fuzz_check(redisReaderGetReply(reader, &read) == REDIS_OK);
+		fuzz_check((read != NULL) == (is == REDIS_BRIEF_YES));
+	}
+	if (read) {
+		reply = read;
+		fuzz_check(reply->type == brief.type && reply->integer == brief.integer);
+		fuzz_check(reply->len == brief.len);
+		fuzz_check(brief.len == 0 || memcmp(reply->str, brief.str, brief.len) == 0);
+		fuzz_check(reader->pos == reader->len);
+		freeReplyObject(reply);
+	}
+	redisReaderFree(reader);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	size_t step = size > 0 ? data[0] % 64 + 1 : 1;
@@ -41,6 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	redis_guard_init(&guard, BULK_MAX);
 	redis_guard_init(&whole, BULK_MAX);
+	if (size > 1)
+		check_brief((const char *)data + 1, size - 1);
 	if (size > 1)
 		(void)redis_guard_feed(&whole, (const char *)data + 1, size - 1, &same);
 	for (size_t at = 1; at < size && err.code == ERR_NONE; at += step) {

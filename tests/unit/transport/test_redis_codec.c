@@ -94,6 +94,7 @@ START_TEST(everything_else_is_left_to_the_reader)
 		"*-1\r\n",
 		":9999999999999999999\r\n",
 		":-1\r\n",
+		":06\r\n",
 		":\r\n",
 		":1x\r\n",
 		":1\rx",
