@@ -223,7 +223,8 @@ class TestShutdown:
         one.wait_log("cold shutdown")
         time.sleep(0.3)
         one.signal(signal.SIGINT)
-        assert one.wait_end(20) in (0, 1)
+        # The contract says 1; Celery itself has been seen to end with 0 too.
+        assert one.wait_end(20) in ((0, 1) if worker.is_judge else (1,))
         queue.wait_counts(1, 0)
         assert results.record(id) is None
         assert lines(out) == ["S a"]
