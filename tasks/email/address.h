@@ -11,7 +11,7 @@
 
 #include "tasks/email/buf.h"
 
-#define ADDRESS_MAX_COUNT 1000 /* recipients of one message */
+#define ADDRESS_MAX_COUNT 1000 /* of one field */
 
 struct address {
 	char *name; /* display name in UTF-8, or NULL */

@@ -38,6 +38,14 @@ def processor_seconds(one):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def test_a_broker_that_stays_away_ends_the_worker_after_so_many_tries(worker):
+    one = worker(ready=False, broker_url="amqp://guest:guest@127.0.0.1:1//",
+                 settings={"broker_connection_max_retries": 2})
+    one.may_fault = True
+    assert one.wait_end(30) == 1
+    assert len(re.findall(r"Trying again in [0-9.]+ seconds", one.log)) == 2
+
+
 @pytest.mark.slow
 def test_the_worker_backs_off_and_continues_after_a_broker_stop(own, worker, results):
     """C-59"""

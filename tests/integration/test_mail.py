@@ -233,7 +233,7 @@ class TestSwitches:
         assert value["status"] == "suppressed" and value["to"] == ["to@example.com"]
         assert smtp.connections == 0
 
-    def test_a_template_is_replaced_without_a_build(self, post, worker, smtp, tmp_path):
+    def test_a_template_is_replaced_without_a_build_or_a_restart(self, post, worker, smtp, tmp_path):
         own = tmp_path / "templates" / "welcome"
         own.mkdir(parents=True)
         (own / "subject.txt").write_text("Willkommen, {{ user_name }}!\n")
@@ -246,6 +246,11 @@ class TestSwitches:
         assert message["Subject"] == "Willkommen, <b>Bo</b> & Co!"
         assert text_of(message, "plain").strip() == "Hallo <b>Bo</b> & Co."
         assert text_of(message, "html").strip() == "<p>Hallo &lt;b&gt;Bo&lt;/b&gt; &amp; Co.</p>"
+        # A changed file is read again, without a restart.
+        (own / "subject.txt").write_text("Servus, {{ user_name }}!\n")
+        post.results.value(post.broker.send("app.tasks.notifications.send_welcome_email_task",
+                                            ("a@example.com", "Bo")))
+        assert parse(smtp.wait(2)[1])["Subject"] == "Servus, Bo!"
 
     @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
     def test_every_pool_sends(self, post, worker, smtp, pool):

@@ -1,6 +1,7 @@
 """The local status socket, and the command line beside the worker."""
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -34,6 +35,16 @@ def status(one):
 def queue(broker):
     broker.declare()
     return broker
+
+
+def test_usr1_writes_the_state_to_the_log(queue, worker):
+    one = worker(concurrency=1)
+    queue.send("sleep", (20,))
+    queue.wait_counts(0, 0)
+    one.signal(signal.SIGUSR1)
+    one.wait_log(r"dump: 1 requests active")
+    one.wait_log(r"dump: broker up, 1 received")
+    one.kill()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])

@@ -62,6 +62,19 @@ def test_a_quorum_queue_is_declared_as_python_does(broker, worker, results):
     assert results.value(broker.send("add", (1, 2))) == 3
 
 
+def test_quorum_queues_never_share_a_count(broker, worker, results):
+    """T-51: neither with another queue nor when an ETA changes the count; RabbitMQ refuses the
+    consumer of a quorum queue under a shared one."""
+    one = worker(queues="q1,q2", settings={"task_default_queue_type": "quorum"})
+    assert {entities(broker)[0][name][2].get("x-queue-type") for name in ("q1", "q2")} == {"quorum"}
+    later = broker.send("add", (1, 1), queue="q1", eta=messages.now(1.5))
+    for queue in ("q1", "q2"):
+        assert results.value(broker.send("add", (1, 2), queue=queue)) == 3
+    assert results.value(later) == 2
+    assert results.value(broker.send("add", (1, 3), queue="q1")) == 4
+    assert "NOT_IMPLEMENTED" not in one.log
+
+
 def test_an_unknown_queue_is_refused_when_creating_is_off(worker):
     """T-46"""
     one = worker(queues="nowhere", settings={"task_create_missing_queues": False}, ready=False)

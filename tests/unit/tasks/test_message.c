@@ -67,6 +67,18 @@ static const char *try_address(const char *text)
 	return spec;
 }
 
+START_TEST(a_field_has_at_most_a_thousand_addresses)
+{
+	struct address_list list = {0};
+
+	for (unsigned i = 0; i < ADDRESS_MAX_COUNT; i++)
+		ck_assert_int_eq(address_list_add(&list, "to", "a@b.c", &fault), 0);
+	ck_assert_int_eq(address_list_add(&list, "to", "a@b.c", &fault), -1);
+	ck_assert_ptr_nonnull(strstr(fault.text, "more than 1000 addresses"));
+	address_list_clear(&list);
+}
+END_TEST
+
 START_TEST(a_plain_mail_is_exactly_this)
 {
 	begin("a@b.example");
