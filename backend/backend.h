@@ -50,6 +50,10 @@ struct backend_record {
 	bool is_only;
 	const char *data;
 	size_t len;
+	/* REVOKED by somebody who does not run the task: stored only over nothing or over a record
+	 * of a task that has not begun (result_is_waiting), else what stands there is kept. In one
+	 * step, where the store can do that. */
+	bool is_revoke;
 };
 
 /* `err` NULL: the record is stored (or a SUCCESS stood there and was kept). An error is final: the

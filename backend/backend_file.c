@@ -6,6 +6,7 @@
  */
 #include "backend/backend.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ struct file_op {
 	char *id;
 	char *record;
 	enum task_state state;
+	bool is_revoke;
 	size_t len;
 	backend_done_fn *done;
 	backend_got_fn *got;
@@ -81,6 +83,25 @@ static bool is_success_stored(const char *path)
 	return result_state_of(record.data, record.len) == TASK_SUCCESS;
 }
 
+static bool is_begun(const char *path)
+{
+	auto_str record;
+
+	str_init(&record, MAX_RECORD_BYTES);
+	return file_read(&record, path, NULL) != 0 && !result_is_waiting(record.data, record.len);
+}
+
+/* A revoke that found nothing must not lie over what came in between; over a record, the look and
+ * the rename are two steps. */
+static int put_in_place(const char *temp, const char *path, bool is_revoke)
+{
+	if (is_revoke && link(temp, path) == 0)
+		return unlink(temp);
+	if (is_revoke && errno == EEXIST && is_begun(path))
+		return unlink(temp);
+	return rename(temp, path);
+}
+
 static int write_record(const struct backend_file *f, const char *path, const struct file_op *op,
 			struct err *err)
 {
@@ -88,7 +109,7 @@ static int write_record(const struct backend_file *f, const char *path, const st
 
 	if (folder_make(f->folder, err) < 0 || file_write(temp, op->record, op->len, err) < 0)
 		return -1;
-	if (rename(temp, path) < 0)
+	if (put_in_place(temp, path, op->is_revoke) < 0)
 		return err_errno(err, "rename to '%.300s'", path);
 	return 0;
 }
@@ -171,7 +192,9 @@ static int op_run(struct backend_file *f, struct file_op *op)
 		op_read(f, op, path);
 		return 0;
 	}
-	if (!is_success_stored(path) && write_record(f, path, op, &err) < 0) {
+	bool is_kept = op->is_revoke ? is_begun(path) : is_success_stored(path);
+
+	if (!is_kept && write_record(f, path, op, &err) < 0) {
 		say_down(f, &err);
 		return -1;
 	}
@@ -273,6 +296,7 @@ static void file_store(struct backend *b, const struct backend_record *record,
 
 	op->record = mem_dup(record->data, record->len);
 	op->state = record->state;
+	op->is_revoke = record->is_revoke;
 	op->done = done;
 	f->was_full = f->was_full || f->waiting_bytes >= f->options.max_waiting_bytes;
 }

@@ -487,7 +487,8 @@ static void redis_store(struct backend *b, const struct backend_record *record,
 
 	op->seconds = (struct redis_arg){seconds, strlen(seconds)};
 	op->state = record->state;
-	op->may_go_plain = record->is_only;
+	op->may_go_plain = record->is_only && !record->is_revoke;
+	op->is_revoke = record->is_revoke;
 	op->done = done;
 	op->ctx = ctx;
 	op_start(r, op);

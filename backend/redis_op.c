@@ -19,9 +19,13 @@ const char redis_store_script[] =
 	"if not is_new then\n"
 	"  local old = redis.call('GETRANGE', key, 0, 19)\n"
 	"  local is_kept = old == '{\"status\": \"SUCCESS\"'\n"
-	"  if string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
+	"  if ARGV[3] or string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
 	"    local ok, meta = pcall(cjson.decode, redis.call('GET', key))\n"
-	"    is_kept = ok and type(meta) == 'table' and meta.status == 'SUCCESS'\n"
+	"    local s = ok and type(meta) == 'table' and meta.status\n"
+	"    is_kept = s == 'SUCCESS'\n"
+	"    if ARGV[3] then\n"
+	"      is_kept = s ~= 'PENDING' and s ~= 'RECEIVED' and s ~= 'RETRY' and s ~= 'REJECTED'\n"
+	"    end\n"
 	"  end\n"
 	"  if is_kept then\n"
 	"    if redis.call('STRLEN', key) ~= #record then return 0 end\n"
@@ -182,6 +186,15 @@ static bool is_own_record(const struct redis_op *op, const redisReply *reply)
 	return reply->len == op->record.len && memcmp(reply->str, op->record.data, reply->len) == 0;
 }
 
+static bool is_kept(const struct redis_op *op, const redisReply *old)
+{
+	if (old->type != REDIS_REPLY_STRING)
+		return false;
+	if (op->is_revoke)
+		return !result_is_waiting(old->str, old->len);
+	return result_state_of(old->str, old->len) == TASK_SUCCESS;
+}
+
 /* Without scripts the check and the store are two steps, as in Celery. */
 static void on_old_record(void *ctx, const redisReply *reply)
 {
@@ -194,8 +207,7 @@ static void on_old_record(void *ctx, const redisReply *reply)
 		op->events->refused(op, reply->str);
 		return;
 	}
-	if (reply->type != REDIS_REPLY_STRING ||
-	    result_state_of(reply->str, reply->len) != TASK_SUCCESS) {
+	if (!is_kept(op, reply)) {
 		rc = COMMAND(op, on_queued, REDIS_ARG("MULTI")) < 0 || set_send(op) < 0 ||
 		     publish_send(op, on_queued) < 0 ||
 		     COMMAND(op, on_exec_answer, REDIS_ARG("EXEC")) < 0;
@@ -238,6 +250,10 @@ int redis_op_send(struct redis_op *op, struct redis_conn *conn, const char *scri
 		return COMMAND(op, on_old_record, REDIS_ARG("GET"), op->key);
 	}
 	op->way = REDIS_WAY_SCRIPT;
+	if (op->is_revoke)
+		return COMMAND(op, on_script_answer, REDIS_ARG("EVALSHA"),
+			       (struct redis_arg){script_sha, strlen(script_sha)}, REDIS_ARG("1"),
+			       op->key, op->record, op->seconds, REDIS_ARG("revoke"));
 	return COMMAND(op, on_script_answer, REDIS_ARG("EVALSHA"),
 		       (struct redis_arg){script_sha, strlen(script_sha)}, REDIS_ARG("1"), op->key,
 		       op->record, op->seconds);

@@ -5,11 +5,10 @@
  * PLAIN: SET ... NX and PUBLISH, half the work of a script for the server. Once only, and only for
  * a record that most likely finds no other: if one is there, nothing was stored, and the script
  * decides about the two. What was not answered, or refused, goes by script next time too.
- * SCRIPT: one round trip, atomic. Keeps a stored SUCCESS, else sets and publishes. A SUCCESS that
- * is this very record was stored by an earlier send, whose PUBLISH may not have come about: it is
- * published (again).
- * TRANSACTION: where the server refuses scripts, GET, then MULTI, SETEX, PUBLISH, EXEC as Celery
- * does it; the same rules.
+ * SCRIPT: one round trip, atomic. Keeps a stored SUCCESS (a revoke more than that), else sets and
+ * publishes. A SUCCESS that is this very record was stored by an earlier send, whose PUBLISH may
+ * not have come about: it is published (again). TRANSACTION: where the server refuses scripts, GET,
+ * then MULTI, SETEX, PUBLISH, EXEC as Celery does it; the same rules.
  */
 #ifndef BACKEND_REDIS_OP_H
 #define BACKEND_REDIS_OP_H
@@ -42,6 +41,7 @@ struct redis_op {
 	struct redis_arg seconds;     /* borrowed; "0" = never */
 	enum task_state state;
 	bool may_go_plain;  /* may go the way PLAIN, once */
+	bool is_revoke;	    /* backend_record.is_revoke */
 	bool is_taken;	    /* on that way: SET found a key */
 	enum redis_way way; /* that it went last */
 	backend_done_fn *done;
@@ -52,7 +52,7 @@ struct redis_op {
 	char bytes[];
 };
 
-/* KEYS: key. ARGV: record, seconds (0 = never). */
+/* KEYS: key. ARGV: record, seconds (0 = never), and a third one for a revoke. */
 extern const char redis_store_script[];
 
 /* The key is prefix and id. All other members are left 0 for the owner to set. */

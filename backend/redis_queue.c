@@ -95,6 +95,9 @@ struct redis_op *redis_queue_superseded(struct redis_queue *q, const struct redi
 {
 	struct list_node *node;
 
+	/* A revoke may have stored nothing. */
+	if (by->is_revoke)
+		return NULL;
 	list_foreach (node, &q->held) {
 		struct redis_op *op = list_entry(node, struct redis_op, node);
 

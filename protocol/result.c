@@ -133,29 +133,49 @@ int result_exception(struct str *out, const char *module, const char *type, stru
 	return out->is_full ? -1 : 0;
 }
 
-enum task_state result_state_of(const char *record, size_t len)
+/* The text of `status`; false when there is none. A longer one is cut, and then no state of ours.
+ */
+static bool find_status(const char *record, size_t len, char name[64])
 {
 	struct pyjson_item items[SCAN_ITEMS];
-	enum task_state state = TASK_PENDING;
 	enum pyjson_kind kind;
 	size_t count;
+	bool is_found = false;
 
 	if (pyjson_scan(record, len, &kind, items, SCAN_ITEMS, &count, NULL) == -1 ||
 	    kind != PYJSON_OBJECT)
-		return TASK_PENDING;
+		return false;
 	for (size_t i = 0; i < count && i < SCAN_ITEMS; i++) {
 		const struct span *key = &items[i].key, *value = &items[i].value;
-		char name[64];
 
 		if (key->len != 6 || memcmp(key->data, "status", 6) != 0)
 			continue;
 		if (pyjson_kind_of(*value) != PYJSON_STRING)
-			return TASK_PENDING;
-		if (value->len - 2 >= sizeof(name))
-			return TASK_CUSTOM;
-		memcpy(name, value->data + 1, value->len - 2);
-		name[value->len - 2] = '\0';
-		state = state_parse(name);
+			return false;
+		size_t status_len = value->len - 2 < 63 ? value->len - 2 : 63;
+
+		memcpy(name, value->data + 1, status_len);
+		name[status_len] = '\0';
+		is_found = true;
 	}
-	return state;
+	return is_found;
+}
+
+enum task_state result_state_of(const char *record, size_t len)
+{
+	char name[64];
+
+	return find_status(record, len, name) ? state_parse(name) : TASK_PENDING;
+}
+
+bool result_is_waiting(const char *record, size_t len)
+{
+	char name[64];
+
+	if (!find_status(record, len, name))
+		return false;
+	enum task_state state = state_parse(name);
+
+	return state == TASK_PENDING || state == TASK_RECEIVED || state == TASK_RETRY ||
+	       state == TASK_REJECTED;
 }

@@ -5,6 +5,8 @@
 #ifndef PROTOCOL_RESULT_H
 #define PROTOCOL_RESULT_H
 
+#include <stdbool.h>
+
 #include "base/str.h"
 #include "protocol/message.h"
 #include "protocol/state.h"
@@ -35,5 +37,8 @@ int result_exception(struct str *out, const char *module, const char *type, stru
 
 /* The state in a stored record, TASK_PENDING when it cannot be read. */
 enum task_state result_state_of(const char *record, size_t len);
+/* Does the record tell of a task that has not begun: PENDING, RECEIVED, RETRY, REJECTED? Only over
+ * such a one may somebody who does not run the task put REVOKED. False when it cannot be read. */
+bool result_is_waiting(const char *record, size_t len);
 
 #endif

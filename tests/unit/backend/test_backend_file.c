@@ -170,6 +170,37 @@ START_TEST(a_success_in_another_writing_is_kept_too)
 }
 END_TEST
 
+/* T-168 */
+START_TEST(a_revoke_is_stored_over_nothing_and_over_what_has_not_begun)
+{
+	static const char *const ids[] = {"new", "retry", "started", "failed", "strange"};
+	static const char *const old[] = {NULL, "{\"status\": \"RETRY\", \"result\": {}}",
+					  "{\"status\": \"STARTED\"}", FAILURE, "no JSON"};
+	static const char revoked[] = "{\"status\": \"REVOKED\"}";
+	struct fixture x;
+
+	set_up(&x);
+	for (size_t i = 0; i < 5; i++) {
+		auto_free char *path = mem_printf("%s/a/b/celery-task-meta-%s", x.folder, ids[i]);
+
+		if (old[i])
+			ck_assert_int_eq(file_write(path, old[i], strlen(old[i]), NULL), 0);
+		backend_store(x.backend,
+			      &(struct backend_record){.task_id = ids[i],
+						       .state = TASK_REVOKED,
+						       .is_revoke = true,
+						       .data = revoked,
+						       .len = strlen(revoked)},
+			      on_done, &x);
+	}
+	wait_until(&x.loop, x.done == 5, 1000);
+	ck_assert_uint_eq(x.failed, 0);
+	for (size_t i = 0; i < 5; i++)
+		assert_content(&x, ids[i], i < 2 ? revoked : old[i]);
+	tear_down(&x);
+}
+END_TEST
+
 /* T-101 */
 START_TEST(a_failure_is_overwritten)
 {

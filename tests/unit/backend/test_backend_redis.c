@@ -295,3 +295,49 @@ START_TEST(a_large_record_goes_through)
 	free(record);
 }
 END_TEST
+
+/* T-168 */
+START_TEST(a_revoke_is_stored_over_nothing_and_over_what_has_not_begun)
+{
+	static const struct {
+		const char *old; /* NULL = none */
+		bool is_stored;
+	} rows[] = {
+		{NULL, true},
+		{"{\"status\": \"RETRY\", \"result\": {}}", true},
+		{"{\"result\":null,\"status\":\"RECEIVED\"}", true},
+		{"{\"status\": \"REJECTED\"}", true},
+		{"{\"status\": \"PENDING\"}", true},
+		{STARTED, false},
+		{FAILURE, false},
+		{SUCCESS, false},
+		{"{\"status\": \"REVOKED\", \"result\": 1}", false},
+		{"{\"status\": \"PROGRESS\"}", false},
+		{"{\"status\": 5}", false},
+		{"[1]", false},
+		{"no JSON", false},
+		{"", false},
+	};
+	const unsigned count = sizeof(rows) / sizeof(rows[0]);
+	struct fixture x;
+
+	set_up(&x);
+	open_backend(&x);
+	for (unsigned i = 0; i < count; i++) {
+		auto_free char *id = mem_printf("%u", i);
+
+		if (rows[i].old)
+			freeReplyObject(ask(&x, "SET " KEY "%s %s", id, rows[i].old));
+		store_revoke(&x, id);
+	}
+	wait_until(&x.loop, x.done == count, 2000);
+	ck_assert_uint_eq(x.failed, 0);
+	for (unsigned i = 0; i < count; i++) {
+		auto_free char *id = mem_printf("%u", i);
+
+		assert_text(&x, rows[i].is_stored ? REVOKED : rows[i].old, "GET " KEY "%s", id);
+	}
+	ck_assert_int_gt(number(&x, "TTL %s", KEY "0"), 86000);
+	tear_down(&x);
+}
+END_TEST

@@ -35,6 +35,33 @@ START_TEST(a_flushed_script_is_loaded_again)
 }
 END_TEST
 
+/* T-168 */
+START_TEST(a_revoke_looks_first_without_scripts_too)
+{
+	struct fixture x;
+	auto_free char *url = NULL;
+
+	set_up(&x);
+	tell(&x, "ACL SETUSER plain on >pw ~* &* +@all -evalsha -eval -script");
+	url = mem_printf("redis://plain:pw@127.0.0.1:%d/0", x.server.port);
+	open_url(&x, url);
+	store(&x, "begun", STARTED);
+	store(&x, "failed", FAILURE);
+	store(&x, "retry", RETRY);
+	store_revoke(&x, "begun");
+	store_revoke(&x, "failed");
+	store_revoke(&x, "retry");
+	store_revoke(&x, "new");
+	wait_until(&x.loop, x.done == 7, 3000);
+	ck_assert_uint_eq(x.failed, 0);
+	assert_text(&x, STARTED, "GET " KEY "begun");
+	assert_text(&x, FAILURE, "GET " KEY "failed");
+	assert_text(&x, REVOKED, "GET " KEY "retry");
+	assert_text(&x, REVOKED, "GET " KEY "new");
+	tear_down(&x);
+}
+END_TEST
+
 /* T-98 T-100 T-101 */
 START_TEST(a_server_without_scripts_gets_transactions)
 {
