@@ -78,6 +78,11 @@ void *map_get(const struct map *map, const char *key)
 	return entry ? entry->value : NULL;
 }
 
+bool map_has(const struct map *map, const char *key)
+{
+	return find(map, key) != NULL;
+}
+
 void *map_del(struct map *map, const char *key)
 {
 	struct map_entry *entry = find(map, key);

@@ -16,6 +16,7 @@ void map_free(struct map *map); /* NULL is allowed; values are not freed */
 /* Returns the value that stood there before, or NULL. */
 void *map_put(struct map *map, const char *key, void *value);
 void *map_get(const struct map *map, const char *key);
+bool map_has(const struct map *map, const char *key);
 void *map_del(struct map *map, const char *key);
 size_t map_count(const struct map *map);
 /* Walk: `for (e = map_first(m); e; e = map_next(e))`. */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "backend/backend.h"
+#include "base/map.h"
 #include "transport/broker.h"
 #include "worker/config/config.h"
 #include "worker/finish/finish.h"
@@ -70,9 +71,20 @@ size_t consumer_in_hand(const struct consumer *c);
 void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag);
 /* consume/pump.c: ready requests to free slots; what is due to its rate limit and then to READY */
 void pump_add(struct consumer *c, struct request *r);
+/* The task has another rate limit (0 = none), also for its requests that wait already. */
+void pump_limit(struct consumer *c, const struct task_entry *task, double per_second,
+		const char *text);
 void pump_run(struct consumer *c);
 /* consume/revoke.c: discards a request that has expired or was revoked; true when it is gone */
 bool revoke_check(struct consumer *c, struct request *r);
+/* Discards what was revoked and waits for a slot. What waits for its time stays until then. */
+void revoke_sweep(struct consumer *c);
+/* Those of these ids (keys of the map) that are held here and have not ended, as Celery's worker
+ * finds them: without those that wait for their rate limit only. *ret_found is to be freed. */
+size_t revoke_find(const struct consumer *c, const struct map *ids, struct request ***ret_found);
+/* The body runs: it is killed, REVOKED ["terminated"]; waits for a slot: the same without running;
+ * waits for its time: stays until then. -1 when the pool cannot kill what runs. */
+int revoke_terminate(struct consumer *c, struct request *r, int signal);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);
 /* The base anew, after the pool got another size or the autoscaler another maximum. */

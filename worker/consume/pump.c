@@ -33,6 +33,25 @@ void pump_add(struct consumer *c, struct request *r)
 	limiter_start(&c->limiter, r->task, now_us);
 }
 
+void pump_limit(struct consumer *c, const struct task_entry *task, double per_second,
+		const char *text)
+{
+	struct list_node *waiting = &c->requests.lists[REQUEST_WAITING_RATE];
+	struct list_node *aside = &c->requests.lists[REQUEST_RECEIVED];
+	struct list_node *pos, *tmp;
+
+	limiter_set(&c->limiter, task, per_second, text);
+	list_foreach_safe (pos, tmp, waiting) {
+		struct request *r = list_entry(pos, struct request, node);
+
+		if (r->task == task)
+			requests_move(&c->requests, r, REQUEST_RECEIVED);
+	}
+	while (!list_is_empty(aside))
+		pump_add(c, list_entry(aside->next, struct request, node));
+	pump_run(c);
+}
+
 void pump_run(struct consumer *c)
 {
 	struct list_node *ready = &c->requests.lists[REQUEST_READY];

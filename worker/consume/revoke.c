@@ -1,7 +1,19 @@
+#include <signal.h>
+
 #include "base/clock.h"
+#include "base/mem.h"
 #include "worker/consume/consumer.h"
 
 /* What was revoked does not run. Mirrors celery/worker/request.py, maybe_expire() and revoked(). */
+
+/* By its id, or by a stamp: *why (may be NULL) then says which. */
+static bool is_revoked(const struct consumer *c, const struct request *r, struct str *why)
+{
+	const struct task_message *m = &r->message;
+
+	return revoked_has(&c->revoked, m->id) ||
+	       revoked_by_stamps(&c->revoked, m->stamped_headers, m->stamps, why);
+}
 
 bool revoke_check(struct consumer *c, struct request *r)
 {
@@ -14,13 +26,87 @@ bool revoke_check(struct consumer *c, struct request *r)
 		finish_revoked(&c->finish, r, FINISH_EXPIRED, NULL);
 		return true;
 	}
-	if (revoked_has(&c->revoked, m->id)) {
-		finish_revoked(&c->finish, r, FINISH_REVOKED, NULL);
-		return true;
-	}
-	if (!revoked_by_stamps(&c->revoked, m->stamped_headers, m->stamps, &why))
+	if (!is_revoked(c, r, &why))
 		return false;
-	str_addf(&by, " (revoked by header: %s)", why.data ? why.data : "");
+	if (why.len > 0)
+		str_addf(&by, " (revoked by header: %s)", why.data);
 	finish_revoked(&c->finish, r, FINISH_REVOKED, by.data);
 	return true;
+}
+
+void revoke_sweep(struct consumer *c)
+{
+	static const enum request_state waiting[] = {REQUEST_READY, REQUEST_SUBMITTED};
+	bool was_pumping = c->is_pumping;
+	struct list_node *pos, *tmp;
+
+	/* The end of a request calls the pump, which would change the lists under our feet. */
+	c->is_pumping = true;
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+		list_foreach_safe (pos, tmp, &c->requests.lists[waiting[i]]) {
+			struct request *r = list_entry(pos, struct request, node);
+
+			if (!is_revoked(c, r, NULL))
+				continue;
+			if (r->state == REQUEST_READY || pool_take_back(c->pool, &r->job))
+				revoke_check(c, r);
+		}
+	c->is_pumping = was_pumping;
+	pump_run(c);
+}
+
+static bool can_be_found(const struct request *r)
+{
+	return r->state != REQUEST_WAITING_RATE || r->message.eta_us != TIME_UNSET;
+}
+
+size_t revoke_find(const struct consumer *c, const struct map *ids, struct request ***ret_found)
+{
+	struct request **found = NULL;
+	size_t count = 0, cap = 0;
+	struct list_node *node;
+
+	for (unsigned state = 0; state < REQUEST_FINISHING; state++)
+		list_foreach (node, &c->requests.lists[state]) {
+			struct request *r = list_entry(node, struct request, node);
+
+			if (!can_be_found(r) || !map_has(ids, r->message.id))
+				continue;
+			if (count == cap) {
+				cap = cap ? 2 * cap : 16;
+				found = mem_realloc(found, cap * sizeof(struct request *));
+			}
+			found[count++] = r;
+		}
+	*ret_found = found;
+	return count;
+}
+
+static void discard_terminated(struct consumer *c, struct request *r)
+{
+	bool was_pumping = c->is_pumping;
+
+	c->is_pumping = true;
+	finish_revoked(&c->finish, r, FINISH_TERMINATED, NULL);
+	c->is_pumping = was_pumping;
+}
+
+int revoke_terminate(struct consumer *c, struct request *r, int signal)
+{
+	bool can_kill = c->config->worker_pool == CONFIG_PREFORK;
+	bool waits = r->state == REQUEST_WAITING_ETA || r->state == REQUEST_WAITING_RATE;
+	bool waits_for_slot = r->state == REQUEST_READY ||
+			      (r->state == REQUEST_SUBMITTED && pool_take_back(c->pool, &r->job));
+
+	if (waits)
+		return 0;
+	if (!waits_for_slot && !can_kill)
+		return -1;
+	if (waits_for_slot || signal != SIGUSR1)
+		r->terminate_signal = signal;
+	if (waits_for_slot)
+		discard_terminated(c, r);
+	else
+		pool_terminate(c->pool, &r->job, signal);
+	return 0;
 }

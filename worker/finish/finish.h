@@ -70,6 +70,9 @@ int record_store(struct finish *f, struct request *r, const struct finish_record
 /* The same for a step of a chain that will never run. */
 int record_store_step(struct finish *f, const struct signature *step,
 		      const struct finish_record *record, backend_done_fn *done, void *ctx);
+/* REVOKED for a task that does not run here, unless its record says that it has begun or ended. In
+ * time: nothing waits for it. False when too much waits already. */
+bool record_revoke(struct finish *f, const char *id);
 /* For messages that never became a request. `args` is JSON text of a list. */
 void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
 			struct span args);

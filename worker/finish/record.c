@@ -1,7 +1,9 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
 #include "worker/finish/finish.h"
@@ -145,4 +147,35 @@ void record_store_unrun(struct finish *f, const char *id, const char *module, co
 		.task_id = id,
 	};
 	store(f, &out, &(struct backend_record){.state = TASK_FAILURE}, NULL, NULL);
+}
+
+static void on_revoke_stored(void *ctx, const struct err *err)
+{
+	auto_free char *id = ctx;
+
+	if (err)
+		log_warning("Failed to mark task %s as revoked in backend: %s", id, err->text);
+}
+
+bool record_revoke(struct finish *f, const char *id)
+{
+	struct finish_record revoked = record_revoked(FINISH_REVOKED);
+	struct result_record out = {
+		.status = state_name(TASK_REVOKED),
+		.result = revoked.result,
+		.children = {"null", 4},
+		.date_done_us = clock_wall_us(),
+		.date_offset_s = f->config->timezone_offset_s,
+		.task_id = id,
+	};
+	struct backend_record record = {.state = TASK_REVOKED, .is_revoke = true};
+	char *copy = mem_strdup(id);
+
+	if (!f->backend || backend_is_full(f->backend)) {
+		free(copy);
+		return !f->backend;
+	}
+	if (store(f, &out, &record, on_revoke_stored, copy) < 0)
+		free(copy);
+	return true;
 }

@@ -383,11 +383,21 @@ enum step_result step_requeue_lost(struct finish *f, struct request *r)
 }
 
 /* Cancelled by a cold stop: a late-ack message was not answered and goes back to the queue with the
- * connection. */
+ * connection. One that was terminated by remote control is done with. */
 enum step_result step_leave_to_broker(struct finish *f, struct request *r)
 {
-	finish_tally(f, r, TALLY_CANCELLED);
-	return r->is_settled ? STEP_NEXT : STEP_END;
+	if (!r->terminate_signal)
+		finish_tally(f, r, TALLY_CANCELLED);
+	return r->is_settled || r->terminate_signal ? STEP_NEXT : STEP_END;
+}
+
+static enum step_result store_terminated(struct finish *f, struct request *r)
+{
+	struct finish_record record = record_revoked(FINISH_TERMINATED);
+
+	f->counts.revoked++;
+	finish_tally(f, r, TALLY_REVOKED);
+	return r->policy.store_errors ? step_store(f, r, &record) : STEP_NEXT;
 }
 
 /* Celery's parting word on an early-ack task that a cold stop cut off (contract: tasks.md 4.7, 10
@@ -399,6 +409,8 @@ enum step_result step_store_cancelled(struct finish *f, struct request *r)
 				    "\"exc_module\": \"celery.exceptions\"}";
 	struct finish_record record = {.state = TASK_RETRY, .result = {retry, sizeof(retry) - 1}};
 
+	if (r->terminate_signal)
+		return store_terminated(f, r);
 	if (r->policy.ignore_result)
 		return STEP_NEXT;
 	return step_store(f, r, &record);

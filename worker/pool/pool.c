@@ -314,11 +314,22 @@ void pool_terminate(struct pool *p, struct pool_job *job, int signal)
 {
 	struct pool_slot *slot = job->slot;
 
-	if (is_ended(p, job) || job->is_terminated)
+	if (is_ended(p, job))
 		return;
+	if (job->is_terminated) {
+		if (slot && !slot->is_finishing && p->options.kind == POOL_PREFORK)
+			unit_signal(slot->unit, signal);
+		return;
+	}
 	if (take(p, job)) {
 		list_append(&p->ended, &job->node);
 		pool_wake(p);
+		return;
+	}
+	if (signal == POOL_INTERRUPT_SIGNAL && !slot->is_finishing) {
+		slot_interrupt(slot, job);
+		slot_schedule(slot);
+		pool_arm(p);
 		return;
 	}
 	job->is_terminated = true;

@@ -91,7 +91,8 @@ void pool_submit(struct pool *p, struct pool_job *job);
 /* Takes back a job that was not started; false when it was. */
 bool pool_take_back(struct pool *p, struct pool_job *job);
 /* Kills the slot that runs it (prefork only; else the soft flag is raised). on_done follows with
- * OUTCOME_TERMINATED. */
+ * OUTCOME_TERMINATED. May be called again, with a signal that it does not survive. SIGUSR1 tells
+ * the body that its soft limit has passed, as in Celery, and nothing else. */
 void pool_terminate(struct pool *p, struct pool_job *job, int signal);
 /* Ends idle slots now, busy ones when done; `on_stopped` when no slot is left (from inside the call
  * when the pool was never started). */

@@ -15,13 +15,32 @@ void limiter_init(struct limiter *l, const struct registry *registry)
 		double per_second = 0;
 
 		/* The registry has refused what does not parse. */
-		if (rate && rate_parse(rate, &per_second, NULL) == 0 && per_second > 0)
-			l->buckets[i].interval_us = (int64_t)llround(1e6 / per_second);
+		if (rate && rate_parse(rate, &per_second, NULL) == 0)
+			limiter_set(l, registry_at(registry, i), per_second, rate);
 	}
+}
+
+void limiter_set(struct limiter *l, const struct task_entry *task, double per_second,
+		 const char *text)
+{
+	struct limiter_bucket *b = &l->buckets[task->index];
+	char *rate = mem_strdup(text);
+
+	free(b->rate);
+	b->rate = rate;
+	b->interval_us = per_second > 0 ? (int64_t)llround(fmin(1e6 / per_second, 1e15)) : 0;
+	b->next_us = b->started_us ? b->started_us + b->interval_us : 0;
+}
+
+const char *limiter_rate(const struct limiter *l, const struct task_entry *task)
+{
+	return l->buckets[task->index].rate;
 }
 
 void limiter_clear(struct limiter *l)
 {
+	for (unsigned i = 0; i < l->count; i++)
+		free(l->buckets[i].rate);
 	free(l->buckets);
 	*l = (struct limiter){0};
 }

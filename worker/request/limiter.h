@@ -15,6 +15,7 @@ struct limiter_bucket {
 	int64_t interval_us; /* 0 = no limit */
 	int64_t next_us;     /* first moment that nobody has reserved */
 	int64_t started_us;  /* latest reserved moment that has come */
+	char *rate;	     /* as text, for people; NULL = none */
 };
 
 struct limiter {
@@ -24,6 +25,11 @@ struct limiter {
 
 void limiter_init(struct limiter *l, const struct registry *registry);
 void limiter_clear(struct limiter *l);
+/* Another rate from now on, 0 = none; what waits is to be reserved anew. `text` may be NULL. */
+void limiter_set(struct limiter *l, const struct task_entry *task, double per_second,
+		 const char *text);
+/* As it was declared or set last: "10/m"; NULL = none. */
+const char *limiter_rate(const struct limiter *l, const struct task_entry *task);
 /* When a request of this task that is ready now may start: `now_us`, or later. */
 int64_t limiter_reserve(struct limiter *l, const struct task_entry *task, int64_t now_us);
 /* A request has used its reservation. */

@@ -36,6 +36,9 @@ void requests_clear(struct requests *all)
 	heap_clear(&all->eta);
 	free(all->buckets);
 	all->buckets = NULL;
+	free(all->limits);
+	all->limits = NULL;
+	all->limit_count = 0;
 }
 
 /* FNV-1a: ids are short and mostly random already. */
@@ -180,10 +183,44 @@ static void resolve_policy(struct request *r, const struct config *config)
 	p->track_started = choose(task->track_started, config->task_track_started);
 	p->max_retries = max_retries_of(task);
 	p->retry_delay_s = task->retry_delay_s > 0 ? task->retry_delay_s : 180;
-	p->soft_limit_s = first_set(r->message.soft_time_limit_s, task->soft_time_limit_s,
-				    config->task_soft_time_limit);
-	p->hard_limit_s =
-		first_set(r->message.time_limit_s, task->time_limit_s, config->task_time_limit);
+}
+
+static void resolve_limits(const struct requests *all, struct request *r,
+			   const struct config *config)
+{
+	const struct sm_task *task = r->task->decl;
+	struct request_limits own = {true, task->soft_time_limit_s, task->time_limit_s};
+
+	if (r->task->index < all->limit_count && all->limits[r->task->index].is_set)
+		own = all->limits[r->task->index];
+	r->policy.soft_limit_s =
+		first_set(r->message.soft_time_limit_s, own.soft_s, config->task_soft_time_limit);
+	r->policy.hard_limit_s =
+		first_set(r->message.time_limit_s, own.hard_s, config->task_time_limit);
+	r->job.soft_limit_s = r->policy.soft_limit_s;
+	r->job.hard_limit_s = r->policy.hard_limit_s;
+}
+
+void requests_limit(struct requests *all, const struct task_entry *task, double soft_s,
+		    double hard_s, const struct config *config)
+{
+	struct list_node *node;
+	unsigned count = task->index + 1;
+
+	if (count > all->limit_count) {
+		all->limits = mem_realloc(all->limits, count * sizeof(*all->limits));
+		memset(all->limits + all->limit_count, 0,
+		       (count - all->limit_count) * sizeof(*all->limits));
+		all->limit_count = count;
+	}
+	all->limits[task->index] = (struct request_limits){true, soft_s, hard_s};
+	for (unsigned state = 0; state < REQUEST_RUNNING; state++)
+		list_foreach (node, &all->lists[state]) {
+			struct request *r = list_entry(node, struct request, node);
+
+			if (r->task == task && r->job.started_us == 0)
+				resolve_limits(all, r, config);
+		}
 }
 
 static void fill_job(struct request *r)
@@ -201,8 +238,6 @@ static void fill_job(struct request *r)
 	if (m->custom_headers)
 		job->custom_headers =
 			(struct span){.data = m->custom_headers, .len = strlen(m->custom_headers)};
-	job->soft_limit_s = r->policy.soft_limit_s;
-	job->hard_limit_s = r->policy.hard_limit_s;
 	list_init(&job->node);
 }
 
@@ -215,6 +250,7 @@ struct request *request_new(struct requests *all, struct task_message *message,
 	task_message_init(message);
 	r->task = task;
 	resolve_policy(r, config);
+	resolve_limits(all, r, config);
 	fill_job(r);
 	outcome_init(&r->outcome, OUTCOME_IGNORE);
 	r->state = REQUEST_RECEIVED;

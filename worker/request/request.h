@@ -64,12 +64,19 @@ struct request {
 	bool is_settled; /* acked or rejected, or would be if its connection still stood */
 	bool has_record; /* something is stored under its id, or may have been by another worker */
 
-	pid_t pid; /* of the slot, once accepted */
+	int terminate_signal; /* of a remote `terminate`; 0 = none */
+	pid_t pid;	      /* of the slot, once accepted */
 	int64_t received_us, accepted_wall_us;
 	struct outcome outcome; /* once FINISHING */
 	unsigned step;		/* next step of its plan */
 	char *children;		/* JSON text: what was sent because it succeeded; or NULL */
 	struct finish *finish;	/* who carries the plan out, while a step waits */
+};
+
+/* Limits that remote control has set for a task in place of those it declares; 0 = none. */
+struct request_limits {
+	bool is_set;
+	double soft_s, hard_s;
 };
 
 struct requests {
@@ -78,6 +85,8 @@ struct requests {
 	struct heap eta;
 	struct request **buckets; /* by hash of id and retries; length is a power of two */
 	size_t bucket_count, total;
+	struct request_limits *limits; /* by index of the task */
+	unsigned limit_count;
 };
 
 void requests_init(struct requests *all);
@@ -88,6 +97,9 @@ void requests_clear(struct requests *all);
 struct request *request_new(struct requests *all, struct task_message *message,
 			    const struct task_entry *task, const struct config *config);
 void request_free(struct requests *all, struct request *r);
+/* From now on this task has these limits, also where its requests have not begun. */
+void requests_limit(struct requests *all, const struct task_entry *task, double soft_s,
+		    double hard_s, const struct config *config);
 void requests_move(struct requests *all, struct request *r, enum request_state state);
 /* Frees a request that has not begun and whose message comes again. Those with its id that are
  * answered are not found from now on: they would be taken for what that message is about. */

@@ -18,8 +18,8 @@ enum tally_end {
 	TALLY_REQUEUED, /* given back to the broker: likewise */
 	TALLY_IGNORED,
 	TALLY_REJECTED,
-	TALLY_REVOKED,	 /* expired, or revoked */
-	TALLY_CANCELLED, /* cut off by a cold stop or terminated */
+	TALLY_REVOKED,	 /* expired, revoked, or terminated by remote control */
+	TALLY_CANCELLED, /* cut off by a cold stop */
 	TALLY_END_COUNT
 };
 const char *tally_end_name(enum tally_end end);

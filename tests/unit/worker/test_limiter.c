@@ -103,3 +103,32 @@ START_TEST(a_plug_in_with_a_wrong_rate_is_refused)
 	registry_free(r);
 }
 END_TEST
+
+/* T-94 */
+START_TEST(another_rate_counts_from_the_last_start)
+{
+	struct limiter l;
+	struct registry *r = make(&l);
+	const struct task_entry *task = registry_find(r, "t.paced");
+	const struct task_entry *other = registry_find(r, "t.free");
+
+	ck_assert_str_eq(limiter_rate(&l, task), "2/s");
+	ck_assert_ptr_null(limiter_rate(&l, other));
+	limiter_start(&l, task, limiter_reserve(&l, task, 1000000));
+	for (int i = 0; i < 100; i++)
+		limiter_reserve(&l, task, 1000000);
+	limiter_set(&l, task, 0.2, "12/m");
+	ck_assert_str_eq(limiter_rate(&l, task), "12/m");
+	ck_assert_int_eq(limiter_reserve(&l, task, 1100000), 6000000);
+	ck_assert_int_eq(limiter_reserve(&l, task, 1100000), 11000000);
+	limiter_set(&l, task, 0, NULL);
+	ck_assert_ptr_null(limiter_rate(&l, task));
+	ck_assert_int_eq(limiter_reserve(&l, task, 1100000), 1100000);
+	ck_assert_int_eq(limiter_reserve(&l, task, 1100000), 1100000);
+	limiter_set(&l, other, 1, "1");
+	ck_assert_int_eq(limiter_reserve(&l, other, 5), 5);
+	ck_assert_int_eq(limiter_reserve(&l, other, 5), 1000005);
+	limiter_clear(&l);
+	registry_free(r);
+}
+END_TEST

@@ -205,3 +205,37 @@ START_TEST(the_message_decides_on_ignored_results_and_null_leaves_it_to_the_task
 	requests_clear(&all);
 }
 END_TEST
+
+/* C-25 */
+START_TEST(new_limits_count_for_what_has_not_begun_unless_the_message_has_its_own)
+{
+	static const struct task_entry other_entry = {.decl = &careful, .index = 3};
+	struct requests all;
+	struct config config = {.task_time_limit = 99};
+	struct request *r[4];
+
+	requests_init(&all);
+	r[0] = make(&all, &other_entry, "waits", &config);
+	r[1] = make(&all, &other_entry, "runs", &config);
+	r[1]->job.started_us = 1;
+	requests_move(&all, r[1], REQUEST_RUNNING);
+	r[2] = make(&all, &plain_entry, "another", &config);
+	requests_limit(&all, &other_entry, 1, 2, &config);
+	r[3] = make(&all, &other_entry, "comes", &config);
+	ck_assert_double_eq(r[0]->job.soft_limit_s, 1);
+	ck_assert_double_eq(r[0]->job.hard_limit_s, 2);
+	ck_assert_double_eq(r[0]->policy.hard_limit_s, 2);
+	ck_assert_double_eq(r[1]->job.hard_limit_s, 10);
+	ck_assert_double_eq(r[2]->job.hard_limit_s, 99);
+	ck_assert_double_eq(r[3]->job.hard_limit_s, 2);
+	/* Both are cleared: the worker's own are left. */
+	requests_limit(&all, &other_entry, 0, 0, &config);
+	ck_assert_double_eq(r[0]->job.soft_limit_s, 0);
+	ck_assert_double_eq(r[3]->job.hard_limit_s, 99);
+	r[3]->message.time_limit_s = 7;
+	requests_limit(&all, &other_entry, 3, 4, &config);
+	ck_assert_double_eq(r[3]->job.hard_limit_s, 7);
+	ck_assert_double_eq(r[3]->job.soft_limit_s, 3);
+	requests_clear(&all);
+}
+END_TEST
