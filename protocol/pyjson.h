@@ -82,8 +82,11 @@ enum pyjson_kind pyjson_kind_of(struct span value);
  * `as_tuple` prints a top-level array as a tuple. Source: celery/utils/saferepr.py. */
 int pyjson_repr(struct str *out, const json_t *value, size_t max_len, unsigned max_levels,
 		bool as_tuple);
-/* The same of a valid text; reads no more of a long one than shows. -1 also when it is not valid,
- * but behind what shows nobody looks. */
+/* Appends Python's repr() of a str, of its first `max_chars` characters (0 = all): quotes, escapes,
+ * never a control character. */
+int pyjson_repr_str(struct str *out, const char *text, size_t len, size_t max_chars);
+/* As pyjson_repr, of a valid text; reads no more of a long one than shows. -1 also when it is not
+ * valid, but behind what shows nobody looks. */
 int pyjson_repr_text(struct str *out, const char *data, size_t len, size_t max_len,
 		     unsigned max_levels, bool as_tuple);
 

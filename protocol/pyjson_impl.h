@@ -24,9 +24,6 @@ size_t pyjson_char_count(const char *text, size_t len);
 /* Bytes that the first `chars` characters take. */
 size_t pyjson_char_offset(const char *text, size_t len, size_t chars);
 
-/* Appends Python's repr() of a str, of its first `max_chars` characters (0 = all): quotes, escapes,
- * never a control character. */
-int pyjson_repr_str(struct str *out, const char *text, size_t len, size_t max_chars);
 /* Appends a text of which pyjson_repr shows the same as of this one, but not longer than that
  * needs. -1 when the text is none, as far as it is read. Objects must not hold a key twice. */
 int pyjson_head(struct str *out, const char *data, size_t len, size_t max_len, unsigned max_levels,

@@ -16,6 +16,7 @@
 static const struct control_command *const families[] = {
 	control_inspect_commands,
 	control_pool_commands,
+	control_task_commands,
 };
 
 static bool is_text(const json_t *value, const char *text)

@@ -55,6 +55,7 @@ struct control_command {
 };
 /* Each ends with a row without name. */
 extern const struct control_command control_inspect_commands[], control_pool_commands[];
+extern const struct control_command control_task_commands[];
 
 /* Both return NULL, so that a command may `return control_refuse(...)`. The text is the error as it
  * stands ("unknown task"); of an exception its repr ("ValueError('...')"), which is logged too. */
