@@ -26,16 +26,14 @@ enum {
 };
 
 /*
- * Settings change at the start and on rotation, before or between records; what may change while
- * threads write is atomic. The descriptor's number stays the same for the life of an open log:
- * log_reopen puts the new file under it with dup2.
+ * Settings change at the start, before or between records; what may change while threads write is
+ * atomic.
  */
 static struct {
 	int fd; /* of the file, or standard error */
 	struct log_sink sink;
 	pthread_mutex_t lock; /* of a sink that may refuse */
 	bool is_json;
-	char *path; /* absolute; NULL = standard error */
 	_Atomic(enum log_level) level;
 	char process[LOG_NAME_MAX];
 } the_log = {.fd = STDERR_FILENO,
@@ -51,46 +49,23 @@ static const char *const level_names[LOG_LEVEL_COUNT] = {
 	[LOG_ERROR] = "ERROR", [LOG_CRITICAL] = "CRITICAL",
 };
 
-static int file_open(const char *path)
-{
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-}
-
 int log_open(const char *path, enum log_format format, enum log_level level)
 {
 	int fd = STDERR_FILENO;
 
 	if (path) {
-		fd = file_open(path);
+		fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 		if (fd < 0)
 			return -1;
 	}
 	log_sink_close(&the_log.sink);
 	if (the_log.fd != STDERR_FILENO)
 		(void)close(the_log.fd);
-	free(the_log.path);
-	/* Absolute, because the process may change its folder before the log is rotated. */
-	the_log.path = path ? realpath(path, NULL) : NULL;
 	the_log.fd = fd;
 	log_sink_open(&the_log.sink, fd);
 	the_log.is_json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
 	log_set_level(level);
 	return 0;
-}
-
-void log_reopen(void)
-{
-	int fd;
-
-	if (!the_log.path)
-		return;
-	fd = file_open(the_log.path);
-	if (fd < 0) {
-		log_error("Cannot open the log file %s again: %s", the_log.path, strerror(errno));
-		return;
-	}
-	(void)dup3(fd, the_log.fd, O_CLOEXEC);
-	(void)close(fd);
 }
 
 void log_set_level(enum log_level level)

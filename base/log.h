@@ -26,8 +26,6 @@ struct log_ctx {
 
 /* `path` NULL = standard error. Returns -1 with errno set when the file cannot be opened. */
 int log_open(const char *path, enum log_format format, enum log_level level);
-/* Opens the file again under its name (log rotation). */
-void log_reopen(void);
 void log_set_level(enum log_level level);
 /* What stands behind the level: "MainProcess", "PoolWorker-2". Copied. */
 void log_set_process(const char *name);

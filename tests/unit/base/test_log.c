@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -178,28 +177,6 @@ START_TEST(a_long_message_is_cut)
 	ck_assert_uint_gt(strlen(read_log()), 60000);
 	ck_assert_uint_lt(strlen(text), 70000);
 	ck_assert_int_eq(text[strlen(text) - 1], '\n');
-}
-END_TEST
-
-START_TEST(reopening_follows_the_name)
-{
-	char rotated[80];
-	struct stat status;
-
-	open_log(LOG_TEXT, LOG_INFO);
-	log_info("before");
-	(void)snprintf(rotated, sizeof(rotated), "%s.1", path);
-	ck_assert_int_eq(rename(path, rotated), 0);
-	log_info("still the old file");
-	ck_assert_int_eq(chdir("/"), 0);
-	log_reopen();
-	log_info("after");
-	ck_assert_int_eq(stat(rotated, &status), 0);
-	ck_assert_int_gt(status.st_size, 0);
-	(void)unlink(rotated);
-	(void)read_log();
-	ck_assert_ptr_nonnull(strstr(text, "after"));
-	ck_assert_ptr_null(strstr(text, "old file"));
 }
 END_TEST
 
