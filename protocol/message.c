@@ -136,17 +136,3 @@ const struct value *message_header(const struct message *m, enum header_name nam
 
 	return m->places[name] ? &m->headers[m->places[name] - 1].value : &absent;
 }
-
-json_t *message_headers_json(const struct message *m)
-{
-	json_t *object = json_object();
-
-	for (size_t i = 0; i < m->header_count; i++) {
-		const struct message_header *h = &m->headers[i];
-
-		if (h->value.kind != VALUE_ABSENT)
-			json_object_setn_new_nocheck(object, h->text.len ? h->text.data : "",
-						     h->text.len, value_to_json(&h->value));
-	}
-	return object;
-}

@@ -63,7 +63,5 @@ void message_headers_set(struct message *m, const json_t *object);
 
 /* The value of a name with an enumerator of its own; absent rather than NULL. */
 const struct value *message_header(const struct message *m, enum header_name name);
-/* All headers as a new object. */
-json_t *message_headers_json(const struct message *m);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/headers_json.h"
 #include "transport/amqp_field.h"
 #include "transport/amqp_properties.h"
 

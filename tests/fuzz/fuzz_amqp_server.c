@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "tests/fuzz/fuzz_stream.h"
+#include "tests/headers_json.h"
 #include "transport/broker.h"
 
 #define SECRET	      "S3cr3t-9f"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "protocol/pyjson.h"
+#include "tests/headers_json.h"
 #include "transport/envelope.h"
 
 #define MAX_BODY ((size_t)1 << 20)

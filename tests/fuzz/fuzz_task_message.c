@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "protocol/pyjson.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/headers_json.h"
 
 static const char *const types[] = {"application/json", "application/x-python-serialize", NULL,
 				    "application/data"};

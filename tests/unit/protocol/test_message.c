@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "protocol/pyjson.h"
+#include "tests/headers_json.h"
 
 START_TEST(a_message_begins_empty_and_may_be_cleared_twice)
 {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tests/headers_json.h"
 #include "transport/broker.h"
 
 enum { SEEN_MAX = 4096 };

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "tests/headers_json.h"
 #include "transport/amqp_field.h"
 
 #define FRONT "\0\x3c\0\0\0\0\0\0\0\0\0\2"

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "tests/headers_json.h"
 #include "transport/envelope.h"
 
 #define MIB ((size_t)1 << 20)
