@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "transport/url.h"
+#include "worker/consume/queues.h"
 
 /* Brokers requeue single messages slowly, those of a closed connection all at once. */
 #define REQUEUE_MOST 1000
@@ -175,6 +176,7 @@ static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
 	r->pid = pid;
 	r->accepted_wall_us = clock_wall_us();
 	observe_wait(&c->finish.tallies, r);
+	totals_add(&c->totals, r);
 	if (!r->policy.acks_late)
 		acks_answer(&c->finish.acks, r, ANSWER_ACK);
 	if (r->policy.track_started)
@@ -276,6 +278,8 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	requests_init(&c->requests);
 	eta_init(&c->eta, loop, &c->requests, on_due, c);
 	limiter_init(&c->limiter, registry);
+	totals_init(&c->totals, registry);
+	queues_init(&c->queues);
 	revoked_init(&c->revoked, config->worker_revokes_max, config->worker_revoke_expires);
 	acks_init(&c->finish.acks);
 	tallies_init(&c->finish.tallies, registry);
@@ -301,6 +305,8 @@ void consumer_clear(struct consumer *c)
 {
 	requests_clear(&c->requests);
 	limiter_clear(&c->limiter);
+	totals_clear(&c->totals);
+	queues_clear(&c->queues);
 	revoked_clear(&c->revoked);
 	acks_clear(&c->finish.acks);
 	tallies_clear(&c->finish.tallies);

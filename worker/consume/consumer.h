@@ -13,9 +13,11 @@
 #include <stdbool.h>
 
 #include "backend/backend.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "transport/broker.h"
 #include "worker/config/config.h"
+#include "worker/consume/totals.h"
 #include "worker/finish/finish.h"
 #include "worker/pool/autoscale.h"
 #include "worker/pool/pool.h"
@@ -35,6 +37,8 @@ struct consumer {
 	struct limiter limiter;
 	struct autoscale autoscale;
 	struct revoked revoked;
+	struct list_node queues; /* consume/queues.h */
+	struct totals totals;
 	struct finish finish;
 	struct task_message_options intake;
 	char *broker_label; /* the broker URL without its password, for the log */
@@ -89,8 +93,5 @@ int revoke_terminate(struct consumer *c, struct request *r, int signal);
 void qos_update(struct consumer *c);
 /* The base anew, after the pool got another size or the autoscaler another maximum. */
 void qos_resize(struct consumer *c);
-/* consume/queues.c: the queues of this worker, as Celery declares them; fails for unknown ones.
- */
-int queues_declare(struct consumer *c, struct err *err);
 
 #endif

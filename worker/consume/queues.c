@@ -1,12 +1,260 @@
+#include "worker/consume/queues.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "protocol/pyjson.h"
 #include "worker/consume/consumer.h"
 
 /* Mirrors celery/app/amqp.py, Queues: the default queue lives on the default exchange; a queue that
  * is only named gets a direct exchange and a routing key of its own name. */
+
+/* Of a short string in AMQP. */
+#define NAME_MOST 255
+/* JSON text of queue arguments. */
+#define ARGUMENTS_MOST 65536
+
+struct known_queue {
+	struct list_node node;
+	char *name, *exchange, *exchange_type, *routing_key;
+	char *arguments; /* JSON text or NULL */
+	json_t *info;	 /* as_dict() */
+	bool is_consumed;
+};
+
+void queues_init(struct list_node *queues)
+{
+	list_init(queues);
+}
+
+static void known_free(struct known_queue *q)
+{
+	list_remove(&q->node);
+	free(q->name);
+	free(q->exchange);
+	free(q->exchange_type);
+	free(q->routing_key);
+	free(q->arguments);
+	json_decref(q->info);
+	free(q);
+}
+
+void queues_clear(struct list_node *queues)
+{
+	struct list_node *pos, *tmp;
+
+	list_foreach_safe (pos, tmp, queues)
+		known_free(list_entry(pos, struct known_queue, node));
+}
+
+static struct known_queue *known_find(const struct consumer *c, const char *name, size_t *ret_count)
+{
+	struct list_node *pos;
+	size_t count = 0;
+
+	list_foreach (pos, &c->queues) {
+		struct known_queue *q = list_entry(pos, struct known_queue, node);
+
+		count++;
+		if (strcmp(q->name, name) == 0)
+			return q;
+	}
+	if (ret_count)
+		*ret_count = count;
+	return NULL;
+}
+
+/* --- what `active_queues` shows --- */
+
+static json_t *as_json(const char *text)
+{
+	json_t *value = text ? pyjson_load(text, strlen(text), NULL) : NULL;
+
+	return value ? value : json_null();
+}
+
+/* json_deep_copy cuts keys at a NUL. */
+static json_t *copy_of(const json_t *object)
+{
+	auto_str text = STR_INIT(ARGUMENTS_MOST);
+
+	return pyjson_dump(&text, object) == 0 ? as_json(text.data) : json_null();
+}
+
+static json_t *number_of(const json_t *options, const char *name, bool is_real)
+{
+	const json_t *value = json_object_get(options, name);
+
+	if (!json_is_number(value))
+		return json_null();
+	return is_real ? json_real(json_number_value(value))
+		       : json_integer((json_int_t)json_number_value(value));
+}
+
+static json_t *info_of(const struct queue_def *def, const json_t *options)
+{
+	const json_t *shown = json_object_get(options, "queue_arguments");
+	json_t *arguments = options ? NULL : as_json(def->arguments);
+
+	if (!arguments)
+		arguments = json_is_object(shown) ? copy_of(shown) : json_null();
+	return json_pack(
+		"{s:s, s:{s:s, s:s, s:n, s:b, s:b, s:b, s:n, s:b}, s:s, s:o, s:n, s:n, s:b, s:b, "
+		"s:b, s:b, s:n, s:[], s:n, s:o, s:o, s:o, s:o, s:o}",
+		"name", def->name, "exchange", "name", def->exchange, "type", def->exchange_type,
+		"arguments", "durable", 1, "passive", 0, "auto_delete", 0, "delivery_mode",
+		"no_declare", 0, "routing_key", def->routing_key, "queue_arguments", arguments,
+		"binding_arguments", "consumer_arguments", "durable", 1, "exclusive", 0,
+		"auto_delete", 0, "no_ack", 0, "alias", "bindings", "no_declare", "expires",
+		number_of(options, "expires", true), "message_ttl",
+		number_of(options, "message_ttl", true), "max_length",
+		number_of(options, "max_length", false), "max_length_bytes",
+		number_of(options, "max_length_bytes", false), "max_priority",
+		number_of(options, "max_priority", false));
+}
+
+json_t *queues_list(const struct consumer *c)
+{
+	json_t *list = json_array();
+	struct list_node *pos;
+
+	list_foreach (pos, &c->queues) {
+		struct known_queue *q = list_entry(pos, struct known_queue, node);
+
+		if (q->is_consumed)
+			json_array_append(list, q->info);
+	}
+	return list;
+}
+
+/* --- adding and cancelling --- */
+
+/* kombu's names for what RabbitMQ calls x-...; times go out in milliseconds. */
+static char *arguments_of(const json_t *options)
+{
+	static const struct {
+		const char *name, *argument;
+		double factor;
+	} rows[] = {{"expires", "x-expires", 1000},
+		    {"message_ttl", "x-message-ttl", 1000},
+		    {"max_length", "x-max-length", 1},
+		    {"max_length_bytes", "x-max-length-bytes", 1},
+		    {"max_priority", "x-max-priority", 1}};
+	const json_t *given = json_object_get(options, "queue_arguments");
+	json_t *all = json_is_object(given) ? copy_of(given) : json_object();
+	auto_str text = STR_INIT(ARGUMENTS_MOST);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const json_t *value = json_object_get(options, rows[i].name);
+		double number = json_number_value(value) * rows[i].factor;
+
+		if (json_is_number(value) && number >= 0 && number < 9e15)
+			json_object_set_new(all, rows[i].argument,
+					    json_integer((json_int_t)number));
+	}
+	if (json_object_size(all) > 0)
+		pyjson_dump(&text, all);
+	json_decref(all);
+	return text.len > 0 && !text.is_full ? str_detach(&text) : NULL;
+}
+
+static int check_names(const struct queue_def *def, struct err *err)
+{
+	const char *const names[] = {def->name, def->exchange, def->exchange_type,
+				     def->routing_key};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) > NAME_MOST || !utf8_is_valid(names[i], strlen(names[i])))
+			return err_set(err, ERR_LIMIT,
+				       "its names must be UTF-8 of at most %d bytes", NAME_MOST);
+	return *def->name ? 0 : err_set(err, ERR_INVALID, "it has no name");
+}
+
+static struct known_queue *known_add(struct consumer *c, const struct queue_def *def,
+				     const json_t *options, struct err *err)
+{
+	size_t count = 0;
+	struct known_queue *q;
+
+	if (check_names(def, err) < 0)
+		return NULL;
+	known_find(c, "", &count);
+	if (count >= QUEUES_MAX) {
+		err_set(err, ERR_LIMIT, "%d queues are known already", QUEUES_MAX);
+		return NULL;
+	}
+	q = mem_calloc(1, sizeof(*q));
+	q->name = mem_strdup(def->name);
+	q->exchange = mem_strdup(def->exchange);
+	q->exchange_type = mem_strdup(def->exchange_type);
+	q->routing_key = mem_strdup(def->routing_key);
+	q->arguments = options ? arguments_of(options) : mem_strdup(def->arguments);
+	q->info = info_of(def, options);
+	list_append(&c->queues, &q->node);
+	return q;
+}
+
+static int consume(struct consumer *c, struct known_queue *q, struct err *err)
+{
+	struct queue_def def = {
+		.name = q->name,
+		.exchange = q->exchange,
+		.exchange_type = q->exchange_type,
+		.routing_key = q->routing_key,
+		.arguments = q->arguments,
+	};
+
+	if (broker_consume(c->broker, &def, err) < 0)
+		return -1;
+	q->is_consumed = true;
+	return 0;
+}
+
+int queues_add(struct consumer *c, const struct queue_def *queue, const json_t *options,
+	       bool *ret_is_new, struct err *err)
+{
+	const struct config *config = c->config;
+	struct known_queue *q = known_find(c, queue->name, NULL);
+	bool is_own = !queue->exchange || *queue->exchange;
+	struct queue_def def = {
+		.name = queue->name,
+		.exchange = queue->exchange ? queue->exchange : queue->name,
+		.exchange_type = queue->exchange_type ? queue->exchange_type : "direct",
+		.routing_key = queue->routing_key ? queue->routing_key : queue->name,
+	};
+
+	if (ret_is_new)
+		*ret_is_new = false;
+	if (q && q->is_consumed)
+		return 0;
+	if (!is_own) { /* kombu: no exchange means the default one */
+		def.exchange = config->task_default_exchange;
+		def.exchange_type = config->task_default_exchange_type;
+	}
+	if (!q && publisher_knows_queue(config, queue->name))
+		def = publisher_queue(config, queue->name, NULL);
+	if (!q)
+		q = known_add(c, &def, options, err);
+	if (!q || consume(c, q, err) < 0)
+		return -1;
+	if (ret_is_new)
+		*ret_is_new = true;
+	return 0;
+}
+
+void queues_cancel(struct consumer *c, const char *name)
+{
+	struct known_queue *q = known_find(c, name, NULL);
+
+	if (!q || !q->is_consumed)
+		return;
+	q->is_consumed = false;
+	broker_cancel(c->broker, name);
+}
+
+/* --- the queues of the settings --- */
 
 static bool list_has(char *const *list, const char *name)
 {
@@ -43,11 +291,15 @@ int queues_declare(struct consumer *c, struct err *err)
 	if (check_known(config, config->queues, err) < 0)
 		return -1;
 	for (; *names; names++) {
+		struct queue_def queue = publisher_queue(config, *names, arguments);
+		struct known_queue *q;
+
 		if (list_has(config->exclude_queues, *names))
 			continue;
-		struct queue_def queue = publisher_queue(config, *names, arguments);
-
-		if (broker_consume(c->broker, &queue, err) < 0)
+		q = known_find(c, *names, NULL);
+		if (!q)
+			q = known_add(c, &queue, NULL, err);
+		if (!q || consume(c, q, err) < 0)
 			return err_prefix(err, "queue '%s': ", *names);
 		count++;
 	}
