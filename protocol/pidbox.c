@@ -102,6 +102,8 @@ static int read_body(struct pidbox_request *r, struct err *err)
 	r->method = json_object_get(r->body, "method");
 	if (!r->method)
 		return err_set(err, ERR_INVALID, "the body names no method");
+	if (json_is_array(r->method) || json_is_object(r->method))
+		return err_set(err, ERR_INVALID, "the method is no name");
 	r->ticket = json_object_get(r->body, "ticket");
 	const json_t *arguments = json_object_get(r->body, "arguments");
 

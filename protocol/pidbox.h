@@ -20,7 +20,7 @@
 /* Everything points into `body`. */
 struct pidbox_request {
 	json_t *body;
-	const json_t *method;	 /* any type; never NULL */
+	const json_t *method;	 /* never NULL, a list or an object */
 	const json_t *arguments; /* an object, or NULL = none */
 	const json_t *ticket;	 /* any type, or NULL when absent */
 	const char *exchange;	 /* where the reply goes; NULL = nobody waits for one */

@@ -14,6 +14,7 @@
 #include "worker/banner.h"
 #include "worker/config/config.h"
 #include "worker/consume/consumer.h"
+#include "worker/control/mailbox.h"
 #include "worker/control/status.h"
 #include "worker/daemon.h"
 #include "worker/footprint.h"
@@ -27,10 +28,11 @@ struct worker {
 	struct registry *registry;
 	struct pool *pool;
 	struct consumer consumer;
+	struct control control;
+	struct lamport clock; /* the logical clock of the cluster */
 	struct shutdown shutdown;
 	struct status_server *status;
 	struct statedb *statedb; /* NULL without --statedb */
-	uint64_t clock;
 	uv_loop_t loop;
 	bool has_loop; /* and with it consumer and shutdown */
 	char **template_dirs;
@@ -243,6 +245,27 @@ static void fill_status(void *ctx, struct str *out)
 	health_write(out, &w->consumer, w->pool, w->started_us);
 }
 
+static void on_remote_shutdown(void *ctx)
+{
+	struct worker *w = ctx;
+
+	shutdown_begin(&w->shutdown, 0);
+}
+
+static int listen_to_control(struct worker *w, struct err *err)
+{
+	w->control = (struct control){
+		.config = w->config,
+		.registry = w->registry,
+		.consumer = &w->consumer,
+		.clock = &w->clock,
+		.started_us = w->started_us,
+		.on_shutdown = on_remote_shutdown,
+		.ctx = w,
+	};
+	return mailbox_listen(&w->control, err);
+}
+
 static void log_start(const struct worker *w)
 {
 	const struct config *config = w->config;
@@ -268,7 +291,7 @@ static int open_statedb(struct worker *w, struct err *err)
 
 	if (!path)
 		return 0;
-	w->statedb = statedb_open(&w->loop, path, &w->consumer.revoked, &w->clock, err);
+	w->statedb = statedb_open(&w->loop, path, &w->consumer.revoked, &w->clock.value, err);
 	return w->statedb ? 0 : -1;
 }
 
@@ -294,7 +317,7 @@ static int start(struct worker *w, struct err *err)
 		banner_print(c);
 	log_start(w);
 	w->status = status_server_open(&w->loop, w->config->status_socket, fill_status, w, err);
-	if (!w->status)
+	if (!w->status || listen_to_control(w, err) < 0)
 		return -1;
 	return consumer_start(c, err);
 }

@@ -69,6 +69,10 @@ struct config {
 	char **template_dirs;		  /* searched before the shipped ones */
 	int timezone_offset_s; /* of the setting `timezone` (UTC or a fixed offset or local zone) */
 	bool debug;
+	/* remote control */
+	bool worker_enable_remote_control, control_queue_exclusive, control_queue_durable;
+	char *control_exchange;
+	double control_queue_ttl, control_queue_expires; /* < 0 = none */
 	/* this node */
 	char *node_name;       /* "celery@host", after expansion */
 	char **queues;	       /* -Q; NULL = default */

@@ -286,6 +286,17 @@ static int check_content(const struct config *c, struct err *err)
 	return 0;
 }
 
+/* kombu's own words. */
+static int check_mailbox(const struct config *c, struct err *err)
+{
+	if (c->control_queue_exclusive && c->control_queue_durable)
+		return err_set(err, ERR_INVALID,
+			       "control_queue_exclusive and control_queue_durable cannot both be "
+			       "True (exclusive queues are automatically deleted and cannot be "
+			       "durable).");
+	return 0;
+}
+
 /* Shows what was worked out to config_get and config_dump too. */
 static void write_back(const struct config *c, struct config_store *s)
 {
@@ -357,7 +368,7 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (expand_member(&c->log_file, node, "log_file", err) != 0 ||
 	    expand_member(&c->pid_file, node, "pid_file", err) != 0 ||
 	    expand_member(&c->worker_state_db, node, "worker_state_db", err) != 0 ||
-	    check_content(c, err) != 0)
+	    check_content(c, err) != 0 || check_mailbox(c, err) != 0)
 		return -1;
 	write_back(c, s);
 	return zone_offset(config_store_text(s, "timezone"), &c->timezone_offset_s, err);

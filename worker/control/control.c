@@ -15,6 +15,7 @@
 
 static const struct control_command *const families[] = {
 	control_inspect_commands,
+	control_consumer_commands,
 	control_pool_commands,
 	control_task_commands,
 };
@@ -186,15 +187,6 @@ static void run_row(struct control *c, const struct control_command *row, const 
 			      out->max);
 }
 
-static void refuse_unknown(const json_t *method, struct control_error *error)
-{
-	if (json_is_array(method) || json_is_object(method))
-		control_raise(error, "TypeError", "unhashable type: '%s'",
-			      json_is_array(method) ? "list" : "dict");
-	else
-		set_exception(error, "KeyError", method);
-}
-
 bool control_call(struct control *c, const json_t *method, const json_t *arguments, struct str *out)
 {
 	const struct control_command *row = find(method);
@@ -205,7 +197,7 @@ bool control_call(struct control *c, const json_t *method, const json_t *argumen
 	if (row)
 		run_row(c, row, arguments ? arguments : none, out, &error);
 	else
-		refuse_unknown(method, &error);
+		set_exception(&error, "KeyError", method);
 	if (error.text.len > 0) {
 		str_reset(out);
 		str_puts(out, "{\"error\": ");
@@ -241,6 +233,7 @@ void control_handle(struct control *c, const struct message *m, struct control_r
 
 	memset(reply, 0, sizeof(*reply));
 	str_init(&reply->body, CONTROL_MAX_REPLY + 1024);
+	lamport_tick(c->clock);
 	int is_for_us = pidbox_decode(&r, m, &err);
 
 	if (is_for_us == 0) {

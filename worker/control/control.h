@@ -13,19 +13,25 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "protocol/lamport.h"
 #include "protocol/message.h"
 #include "worker/consume/consumer.h"
 
 /* What a reply may hold at most. Brokers refuse messages not much larger (RabbitMQ 4: 16 MiB). */
 #define CONTROL_MAX_REPLY ((size_t)16 << 20)
 
+#define CONTROL_RSS_SAMPLES 10
+
 /* All that commands may look at. */
 struct control {
 	const struct config *config;
 	const struct registry *registry;
-	struct consumer *consumer; /* with pool, broker, requests and finish */
-	int64_t started_us;	   /* of the worker, monotonic */
-	int64_t mail_clock;	   /* of replies alone, as kombu's mailbox has it */
+	struct consumer *consumer;	   /* with pool, broker, requests and finish */
+	struct lamport *clock;		   /* of the worker */
+	int64_t started_us;		   /* of the worker, monotonic */
+	int64_t mail_clock;		   /* of replies alone, as kombu's mailbox has it */
+	char rss[CONTROL_RSS_SAMPLES][32]; /* of memsample, for memdump */
+	unsigned rss_count;
 	/* A warm stop was asked for. */
 	void (*on_shutdown)(void *ctx);
 	void *ctx;
@@ -54,7 +60,9 @@ struct control_command {
 	bool is_silent;		       /* never replies */
 };
 /* Each ends with a row without name. */
-extern const struct control_command control_inspect_commands[], control_pool_commands[];
+extern const struct control_command control_inspect_commands[];
+extern const struct control_command control_consumer_commands[];
+extern const struct control_command control_pool_commands[];
 extern const struct control_command control_task_commands[];
 
 /* Both return NULL, so that a command may `return control_refuse(...)`. The text is the error as it
@@ -69,7 +77,7 @@ json_t *control_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool control_is_true(const json_t *arguments, const char *name);
 
 /* Runs a command and appends its payload as JSON text, {"error": ...} included. False when nothing
- * is to be replied. `method` is of any type. */
+ * is to be replied. `method` is of any type but list and object. */
 bool control_call(struct control *c, const json_t *method, const json_t *arguments,
 		  struct str *out);
 

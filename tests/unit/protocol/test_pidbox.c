@@ -90,6 +90,8 @@ START_TEST(what_python_drops_is_dropped)
 		"null",
 		"{}",
 		"{\"arguments\":{}}",
+		"{\"method\":[\"ping\"]}",
+		"{\"method\":{\"ping\":1}}",
 		"{\"method\":\"ping\",\"arguments\":[1]}",
 		"{\"method\":\"ping\",\"arguments\":\"x\"}",
 		"{\"method\":\"ping\",\"reply_to\":\"x\"}",

@@ -8,10 +8,13 @@
 static char node[] = "w1@h";
 static const struct config config = {.node_name = node};
 
+static struct lamport clock_of_test;
+
 static void control_make(struct control *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->config = &config;
+	c->clock = &clock_of_test;
 }
 
 static void handle(struct control *c, const char *body, struct control_reply *reply)
@@ -123,8 +126,6 @@ START_TEST(an_unknown_method_is_a_key_error)
 	expect("null", NULL, "{\"error\": \"KeyError(None)\"}");
 	expect("5", NULL, "{\"error\": \"KeyError(5)\"}");
 	expect("true", NULL, "{\"error\": \"KeyError(True)\"}");
-	expect("[\"ping\"]", NULL, "{\"error\": \"TypeError(\\\"unhashable type: 'list'\\\")\"}");
-	expect("{\"a\": 1}", NULL, "{\"error\": \"TypeError(\\\"unhashable type: 'dict'\\\")\"}");
 }
 END_TEST
 

@@ -1,0 +1,169 @@
+#include "worker/control/mask.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "transport/url.h"
+
+#define MAX_DEPTH 16
+
+bool mask_is_hidden(const char *name)
+{
+	static const char *const words[] = {"API",	"TOKEN",      "KEY",
+					    "SECRET",	"PASS",	      "SIGNATURE",
+					    "DATABASE", "BEAT_DBURI", "PROFANITIES_LIST"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasestr(name, words[i]))
+			return true;
+	return false;
+}
+
+/* The last '@' of the authority ends the user's part, so that an '@' in a password shows nothing of
+ * it; a '/' in one is not known from the path, so everything up to the last '@' goes. */
+static void mask_one(struct str *out, const char *url, size_t len, const char *mask)
+{
+	const char *sep = memmem(url, len, "://", 3);
+	const char *rest = sep ? sep + 3 : url, *end = url + len;
+	const char *at = memrchr(rest, '@', (size_t)(end - rest));
+	const char *colon = at ? memchr(rest, ':', (size_t)(at - rest)) : NULL;
+	const char *slash = at ? memchr(rest, '/', (size_t)(at - rest)) : NULL;
+
+	if (!at) {
+		str_add(out, url, len);
+		return;
+	}
+	str_add(out, url, (size_t)(rest - url));
+	if (colon) {
+		str_add(out, rest, (size_t)(colon - rest));
+		str_addf(out, ":%s", mask);
+	} else if (slash) {
+		str_puts(out, mask);
+	} else {
+		str_add(out, rest, (size_t)(at - rest));
+	}
+	str_add(out, at, (size_t)(end - at));
+}
+
+/* A ';' divides URLs only where a scheme follows: it may be part of a password. */
+void mask_urls(struct str *out, const char *urls, const char *mask)
+{
+	while (*urls) {
+		const char *next = urls;
+
+		while ((next = strchr(next, ';'))) {
+			const char *sep = strstr(next, "://");
+			const char *other = strpbrk(next + 1, "@;/?");
+
+			if (sep && other && other == sep + 1)
+				break;
+			next++;
+		}
+		size_t len = next ? (size_t)(next - urls) : strlen(urls);
+
+		mask_one(out, urls, len, mask);
+		urls += len;
+		if (*urls == ';') {
+			str_addc(out, ';');
+			urls++;
+		}
+	}
+}
+
+bool broker_info_read(struct broker_info *info, const char *urls)
+{
+	auto_free char *first = url_list_item(urls, 0);
+	struct url url;
+
+	memset(info, 0, sizeof(*info));
+	if (!first || url_parse(&url, first, NULL) != 0)
+		return false;
+	const char *scheme = strcmp(url.scheme, "pyamqp") == 0 ? "amqp" : url.scheme;
+
+	info->is_tls = strcmp(scheme, "amqps") == 0 || strcmp(scheme, "rediss") == 0;
+	info->is_amqp = strncmp(scheme, "amqp", 4) == 0;
+	info->transport = mem_strdup(scheme);
+	info->hostname = mem_strdup(url.host ? url.host : "localhost");
+	if (info->is_amqp && strcmp(info->hostname, "localhost") == 0) {
+		free(info->hostname);
+		info->hostname = mem_strdup("127.0.0.1");
+	}
+	info->userid = mem_strdup(url.user ? url.user : info->is_amqp ? "guest" : NULL);
+	info->virtual_host = mem_strdup(*url.path ? url.path : "/");
+	info->port = url.port ? url.port : info->is_tls ? 5671 : info->is_amqp ? 5672 : 0;
+	url_clear(&url);
+	return true;
+}
+
+void broker_info_clear(struct broker_info *info)
+{
+	free(info->transport);
+	free(info->hostname);
+	free(info->userid);
+	free(info->virtual_host);
+	memset(info, 0, sizeof(*info));
+}
+
+/* kombu's Connection(value).as_uri(mask=...): the first URL, defaults filled in. */
+static json_t *mask_broker(const json_t *value)
+{
+	struct broker_info info;
+	auto_str text = STR_INIT(8192);
+
+	if (!json_is_string(value))
+		return json_is_null(value) ? json_null() : json_string(MASK);
+	if (!broker_info_read(&info, json_string_value(value)))
+		return json_string(MASK);
+	str_addf(&text, "%s://", info.transport);
+	if (info.userid)
+		str_addf(&text, "%s:%s@", info.userid, MASK);
+	str_puts(&text, info.hostname);
+	if (info.port)
+		str_addf(&text, ":%d", info.port);
+	str_addf(&text, "/%s", info.virtual_host);
+	broker_info_clear(&info);
+	return json_string(text.data);
+}
+
+static json_t *mask_value(const char *name, const json_t *value, unsigned depth);
+
+static json_t *mask_object(const json_t *object, unsigned depth)
+{
+	json_t *copy = json_object();
+	const char *key;
+	json_t *value;
+
+	if (depth > MAX_DEPTH) {
+		json_decref(copy);
+		return json_string(MASK);
+	}
+	json_object_foreach ((json_t *)(uintptr_t)object, key, value)
+		json_object_set_new(copy, key, mask_value(key, value, depth + 1));
+	return copy;
+}
+
+static json_t *mask_value(const char *name, const json_t *value, unsigned depth)
+{
+	auto_str text = STR_INIT(65536);
+
+	if (json_is_object(value))
+		return mask_object(value, depth);
+	if (mask_is_hidden(name))
+		return json_string(MASK);
+	if (strcasecmp(name, "broker_url") == 0 || strcasecmp(name, "broker_read_url") == 0 ||
+	    strcasecmp(name, "broker_write_url") == 0)
+		return mask_broker(value);
+	if (strcasestr(name, "backend") && json_is_string(value)) {
+		mask_urls(&text, json_string_value(value), MASK);
+		return json_string(text.data ? text.data : "");
+	}
+	return json_incref((json_t *)(uintptr_t)value);
+}
+
+json_t *mask_setting(const char *name, const json_t *value)
+{
+	return mask_value(name, value, 0);
+}
