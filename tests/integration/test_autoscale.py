@@ -1,4 +1,7 @@
 """--autoscale: control.md C-27 and tasks.md section 6 (grow with the work, shrink when idle)."""
+import os
+import random
+import signal
 import time
 
 import pytest
@@ -61,6 +64,36 @@ def test_no_task_is_lost_while_processes_come_and_go(queue, worker, results, tmp
     one.wait_log("Scaling down", count=2)
     queue.wait_empty()
     assert one.stop() == 0
+
+
+@pytest.mark.skipif(JUDGE, reason="smallage_only: what smallage does while it scales")
+def test_kills_while_it_scales_cost_only_what_ran(queue, worker, results):
+    """Every task has a result; at most one per kill is lost."""
+    one = worker("--autoscale", "5,1", concurrency=None, env={"AUTOSCALE_KEEPALIVE": "0.05"})
+    chance = random.Random(1)
+    ids, kills = [], 0
+    for n in range(12):
+        ids += queue.send_many("sleep", 12, (0.1,))
+        time.sleep(0.2 if n % 3 else 1.3)
+        for pid in one.children():
+            if chance.random() < 0.3 and title(pid).startswith("PoolWorker"):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    records = results.wait_all(ids, 60).values()
+    assert len(records) == 144
+    lost = [r for r in records if r["status"] != "SUCCESS"]
+    assert {r["result"]["exc_type"] for r in lost} <= {"WorkerLostError"}
+    assert 0 < kills and len(lost) <= kills
+    queue.wait_empty()
+    wait_processes(one, 1)
+    assert one.stop() == 0
+
+
+def title(pid):
+    try:
+        return open(f"/proc/{pid}/comm").read()
+    except OSError:
+        return ""
 
 
 @pytest.mark.skipif(JUDGE, reason="smallage_only: RabbitMQ's view of our prefetch count")

@@ -112,6 +112,7 @@ struct pool {
 	struct heap due;
 	int64_t armed_us; /* the timer's moment; 0 = not running */
 	unsigned early_deaths;
+	int64_t fork_told_us; /* the last line about a fork that failed; 0 = none */
 	/* the spawner */
 	pid_t spawner_pid;
 	int spawner_fd;

@@ -250,7 +250,11 @@ static void fork_failed(struct pool_unit *unit, int number)
 {
 	struct pool *p = unit->slots->pool;
 
-	pool_notice(p, LOG_ERROR, "cannot fork a pool process: %s", strerror(number));
+	/* A limit of processes is met by all that are missing, each every second. */
+	if (p->fork_told_us == 0 || clock_mono_us() - p->fork_told_us >= RESPAWN_PAUSE_US) {
+		p->fork_told_us = clock_mono_us();
+		pool_notice(p, LOG_ERROR, "cannot fork a pool process: %s", strerror(number));
+	}
 	unit->is_alive = false;
 	p->units_alive--;
 	for (unsigned i = 0; i < unit->slot_count; i++)
