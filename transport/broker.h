@@ -32,6 +32,9 @@ struct queue_def {
 	const char *routing_key;
 	const char
 		*arguments; /* JSON object text of queue arguments (x-max-priority...), or NULL */
+	/* Celery declares what is durable and stays; brokers without such a notion ignore these. */
+	bool is_transient, is_auto_delete, is_exclusive;
+	bool is_exchange_transient, is_exchange_auto_delete;
 };
 
 /* An exchange that publications want declared. Strings are copied. */

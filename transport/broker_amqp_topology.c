@@ -59,6 +59,11 @@ struct topology *topology_new(const struct queue_def *def, struct err *err)
 	q->exchange = mem_strdup(def->exchange ? def->exchange : "");
 	q->exchange_type = mem_strdup(def->exchange_type ? def->exchange_type : "direct");
 	q->routing_key = mem_strdup(def->routing_key ? def->routing_key : def->name);
+	q->is_transient = def->is_transient;
+	q->is_auto_delete = def->is_auto_delete;
+	q->is_exclusive = def->is_exclusive;
+	q->is_exchange_transient = def->is_exchange_transient;
+	q->is_exchange_auto_delete = def->is_exchange_auto_delete;
 	if (arguments_load(q, def->arguments, err) != 0) {
 		topology_free(q);
 		return NULL;
@@ -106,6 +111,7 @@ struct topology *topology_new_mailbox(const struct mailbox_def *def, struct err 
 		return NULL;
 	q->is_exchange_transient = !def->is_exchange_durable;
 	q->is_transient = !def->is_durable;
+	q->is_auto_delete = !def->is_durable;
 	q->is_exclusive = def->is_exclusive;
 	argument_ms(q, "x-message-ttl", def->ttl_s);
 	argument_ms(q, "x-expires", def->expires_s);
@@ -142,6 +148,7 @@ static int exchange_declare(const struct topology *q, struct amqp_conn *conn, un
 		.exchange = amqp_text(q->exchange),
 		.type = amqp_text(q->exchange_type),
 		.durable = !q->is_exchange_transient,
+		.auto_delete = q->is_exchange_auto_delete,
 	};
 
 	return amqp_conn_send(conn, channel, AMQP_EXCHANGE_DECLARE_METHOD, &declare);
@@ -152,7 +159,7 @@ static int queue_declare(const struct topology *q, struct amqp_conn *conn, unsig
 	amqp_queue_declare_t declare = {
 		.queue = amqp_text(q->name),
 		.durable = !q->is_transient,
-		.auto_delete = q->is_transient,
+		.auto_delete = q->is_auto_delete,
 		.exclusive = q->is_exclusive,
 	};
 	amqp_pool_t pool;

@@ -14,8 +14,8 @@ struct topology {
 	/* What a queue of tasks is not: */
 	bool is_exchange_only; /* `name` is the exchange's */
 	bool is_exchange_transient;
-	bool is_transient; /* not durable, deleted with its last consumer */
-	bool is_exclusive;
+	bool is_transient, is_auto_delete, is_exclusive;
+	bool is_exchange_auto_delete;
 };
 
 /* Copies and checks the definition. */

@@ -5,22 +5,21 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "protocol/pyjson.h"
 #include "worker/consume/consumer.h"
+#include "worker/consume/queue_info.h"
 
 /* Mirrors celery/app/amqp.py, Queues: the default queue lives on the default exchange; a queue that
  * is only named gets a direct exchange and a routing key of its own name. */
 
 /* Of a short string in AMQP. */
 #define NAME_MOST 255
-/* JSON text of queue arguments. */
-#define ARGUMENTS_MOST 65536
 
 struct known_queue {
 	struct list_node node;
 	char *name, *exchange, *exchange_type, *routing_key;
-	char *arguments; /* JSON text or NULL */
-	json_t *info;	 /* as_dict() */
+	struct queue_def def; /* of these texts */
+	char *arguments;      /* JSON text or NULL */
+	json_t *info;	      /* as_dict() */
 	bool is_consumed;
 };
 
@@ -66,55 +65,6 @@ static struct known_queue *known_find(const struct consumer *c, const char *name
 	return NULL;
 }
 
-/* --- what `active_queues` shows --- */
-
-static json_t *as_json(const char *text)
-{
-	json_t *value = text ? pyjson_load(text, strlen(text), NULL) : NULL;
-
-	return value ? value : json_null();
-}
-
-/* json_deep_copy cuts keys at a NUL. */
-static json_t *copy_of(const json_t *object)
-{
-	auto_str text = STR_INIT(ARGUMENTS_MOST);
-
-	return pyjson_dump(&text, object) == 0 ? as_json(text.data) : json_null();
-}
-
-static json_t *number_of(const json_t *options, const char *name, bool is_real)
-{
-	const json_t *value = json_object_get(options, name);
-
-	if (!json_is_number(value))
-		return json_null();
-	return is_real ? json_real(json_number_value(value))
-		       : json_integer((json_int_t)json_number_value(value));
-}
-
-static json_t *info_of(const struct queue_def *def, const json_t *options)
-{
-	const json_t *shown = json_object_get(options, "queue_arguments");
-	json_t *arguments = options ? NULL : as_json(def->arguments);
-
-	if (!arguments)
-		arguments = json_is_object(shown) ? copy_of(shown) : json_null();
-	return json_pack(
-		"{s:s, s:{s:s, s:s, s:n, s:b, s:b, s:b, s:n, s:b}, s:s, s:o, s:n, s:n, s:b, s:b, "
-		"s:b, s:b, s:n, s:[], s:n, s:o, s:o, s:o, s:o, s:o}",
-		"name", def->name, "exchange", "name", def->exchange, "type", def->exchange_type,
-		"arguments", "durable", 1, "passive", 0, "auto_delete", 0, "delivery_mode",
-		"no_declare", 0, "routing_key", def->routing_key, "queue_arguments", arguments,
-		"binding_arguments", "consumer_arguments", "durable", 1, "exclusive", 0,
-		"auto_delete", 0, "no_ack", 0, "alias", "bindings", "no_declare", "expires",
-		number_of(options, "expires", true), "message_ttl",
-		number_of(options, "message_ttl", true), "max_length",
-		number_of(options, "max_length", false), "max_length_bytes",
-		number_of(options, "max_length_bytes", false), "max_priority",
-		number_of(options, "max_priority", false));
-}
-
 json_t *queues_list(const struct consumer *c)
 {
 	json_t *list = json_array();
@@ -130,35 +80,6 @@ json_t *queues_list(const struct consumer *c)
 }
 
 /* --- adding and cancelling --- */
-
-/* kombu's names for what RabbitMQ calls x-...; times go out in milliseconds. */
-static char *arguments_of(const json_t *options)
-{
-	static const struct {
-		const char *name, *argument;
-		double factor;
-	} rows[] = {{"expires", "x-expires", 1000},
-		    {"message_ttl", "x-message-ttl", 1000},
-		    {"max_length", "x-max-length", 1},
-		    {"max_length_bytes", "x-max-length-bytes", 1},
-		    {"max_priority", "x-max-priority", 1}};
-	const json_t *given = json_object_get(options, "queue_arguments");
-	json_t *all = json_is_object(given) ? copy_of(given) : json_object();
-	auto_str text = STR_INIT(ARGUMENTS_MOST);
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const json_t *value = json_object_get(options, rows[i].name);
-		double number = json_number_value(value) * rows[i].factor;
-
-		if (json_is_number(value) && number >= 0 && number < 9e15)
-			json_object_set_new(all, rows[i].argument,
-					    json_integer((json_int_t)number));
-	}
-	if (json_object_size(all) > 0)
-		pyjson_dump(&text, all);
-	json_decref(all);
-	return text.len > 0 && !text.is_full ? str_detach(&text) : NULL;
-}
 
 static int check_names(const struct queue_def *def, struct err *err)
 {
@@ -190,23 +111,21 @@ static struct known_queue *known_add(struct consumer *c, const struct queue_def 
 	q->exchange = mem_strdup(def->exchange);
 	q->exchange_type = mem_strdup(def->exchange_type);
 	q->routing_key = mem_strdup(def->routing_key);
-	q->arguments = options ? arguments_of(options) : mem_strdup(def->arguments);
-	q->info = info_of(def, options);
+	q->arguments = options ? queue_info_arguments(options) : mem_strdup(def->arguments);
+	q->def = *def;
+	q->def.name = q->name;
+	q->def.exchange = q->exchange;
+	q->def.exchange_type = q->exchange_type;
+	q->def.routing_key = q->routing_key;
+	q->def.arguments = q->arguments;
+	q->info = queue_info(&q->def, options);
 	list_append(&c->queues, &q->node);
 	return q;
 }
 
 static int consume(struct consumer *c, struct known_queue *q, struct err *err)
 {
-	struct queue_def def = {
-		.name = q->name,
-		.exchange = q->exchange,
-		.exchange_type = q->exchange_type,
-		.routing_key = q->routing_key,
-		.arguments = q->arguments,
-	};
-
-	if (broker_consume(c->broker, &def, err) < 0)
+	if (broker_consume(c->broker, &q->def, err) < 0)
 		return -1;
 	q->is_consumed = true;
 	return 0;
@@ -225,6 +144,7 @@ int queues_add(struct consumer *c, const struct queue_def *queue, const json_t *
 		.routing_key = queue->routing_key ? queue->routing_key : queue->name,
 	};
 
+	queue_info_flags(&def, options);
 	if (ret_is_new)
 		*ret_is_new = false;
 	if (q && q->is_consumed)

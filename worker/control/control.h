@@ -17,8 +17,8 @@
 #include "protocol/message.h"
 #include "worker/consume/consumer.h"
 
-/* What a reply may hold at most. Brokers refuse messages not much larger (RabbitMQ 4: 16 MiB). */
-#define CONTROL_MAX_REPLY ((size_t)16 << 20)
+/* What a reply may hold at most: what the broker takes as one post, less its envelope. */
+#define CONTROL_MAX_REPLY (BROKER_POSTS_MAX - ((size_t)64 << 10))
 
 #define CONTROL_RSS_SAMPLES 10
 

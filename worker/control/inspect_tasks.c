@@ -64,20 +64,36 @@ static bool add_retry_delay(struct str *out, const struct control *c, const stru
 
 static bool add_rate_limit(struct str *out, const struct control *c, const struct task_entry *task)
 {
-	(void)c;
-	return task->decl->rate_limit && str_puts(out, task->decl->rate_limit) == 0;
+	const char *rate = limiter_rate(&c->consumer->limiter, task);
+
+	return rate && str_puts(out, rate) == 0;
+}
+
+/* Remote control may have set others than the task declares. */
+static struct request_limits limits_of(const struct control *c, const struct task_entry *task)
+{
+	const struct requests *all = &c->consumer->requests;
+
+	if (task->index < all->limit_count && all->limits[task->index].is_set)
+		return all->limits[task->index];
+	return (struct request_limits){
+		.soft_s = task->decl->soft_time_limit_s,
+		.hard_s = task->decl->time_limit_s,
+	};
 }
 
 static bool add_hard_limit(struct str *out, const struct control *c, const struct task_entry *task)
 {
-	(void)c;
-	return task->decl->time_limit_s > 0 && add_seconds(out, task->decl->time_limit_s);
+	double seconds = limits_of(c, task).hard_s;
+
+	return seconds > 0 && add_seconds(out, seconds);
 }
 
 static bool add_soft_limit(struct str *out, const struct control *c, const struct task_entry *task)
 {
-	(void)c;
-	return task->decl->soft_time_limit_s > 0 && add_seconds(out, task->decl->soft_time_limit_s);
+	double seconds = limits_of(c, task).soft_s;
+
+	return seconds > 0 && add_seconds(out, seconds);
 }
 
 static bool add_acks_late(struct str *out, const struct control *c, const struct task_entry *task)
