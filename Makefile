@@ -18,7 +18,9 @@ TOOLCHAIN := $(if $(findstring clang,$(CC)),clang,gcc)
 B := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(TOOLCHAIN)),-clang)
 
 LIBS := librabbitmq hiredis jansson libuv yaml-0.1 openssl libpcre2-8
-PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS))
+# Loaded when it is wanted, not linked: docs/adr/libmicrohttpd.md.
+LOADED := libmicrohttpd
+PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) $(LOADED))
 PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -ldl -lpthread -lm
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wformat=2 -Wcast-qual -Wpointer-arith \

@@ -11,6 +11,8 @@
 #include "worker/cmd.h"
 #include "worker/cmd_client.h"
 #include "worker/config/config.h"
+#include "worker/control/http.h"
+#include "worker/control/http_library.h"
 #include "worker/task/plugin.h"
 
 #define DUMP_MAX ((size_t)1 << 20)
@@ -197,6 +199,19 @@ static void check_servers(struct check *check)
 	client_close(&client);
 }
 
+static void check_http(struct check *check)
+{
+	const char *address = check->config->http;
+	struct http_library library;
+	struct err err = {0};
+	bool is_good;
+
+	if (!address || !*address)
+		return;
+	is_good = http_address_check(address, &err) == 0 && http_library_load(&library, &err) == 0;
+	say(check, "http", is_good ? NULL : &err, address);
+}
+
 static void check_folder(struct check *check, const char *folder)
 {
 	struct err err = {0};
@@ -253,6 +268,7 @@ int cmd_check(int argc, char **argv)
 	show_tasks(&check);
 	show_queues(&check);
 	check_servers(&check);
+	check_http(&check);
 	check_templates(&check);
 	check_plugins(&check);
 	registry_free(check.registry);

@@ -17,6 +17,7 @@
 #include "worker/control/mailbox.h"
 #include "worker/control/status.h"
 #include "worker/daemon.h"
+#include "worker/endpoints.h"
 #include "worker/footprint.h"
 #include "worker/health.h"
 #include "worker/request/statedb.h"
@@ -32,6 +33,7 @@ struct worker {
 	struct lamport clock; /* the logical clock of the cluster */
 	struct shutdown shutdown;
 	struct status_server *status;
+	struct endpoints endpoints;
 	struct statedb *statedb; /* NULL without --statedb */
 	uv_loop_t loop;
 	bool has_loop; /* and with it consumer and shutdown */
@@ -223,6 +225,7 @@ static void on_stopped(void *ctx)
 
 	status_server_close(w->status);
 	w->status = NULL;
+	endpoints_close(&w->endpoints);
 	statedb_stop(w->statedb);
 	eta_close(&w->consumer.eta);
 	autoscale_close(&w->consumer.autoscale);
@@ -295,6 +298,13 @@ static int open_statedb(struct worker *w, struct err *err)
 	return w->statedb ? 0 : -1;
 }
 
+static int open_endpoints(struct worker *w, struct err *err)
+{
+	w->endpoints = (struct endpoints){
+		.consumer = &w->consumer, .pool = w->pool, .started_wall_us = clock_wall_us()};
+	return endpoints_open(&w->endpoints, &w->loop, w->config->http, err);
+}
+
 static int start(struct worker *w, struct err *err)
 {
 	struct consumer *c = &w->consumer;
@@ -317,7 +327,7 @@ static int start(struct worker *w, struct err *err)
 		banner_print(c);
 	log_start(w);
 	w->status = status_server_open(&w->loop, w->config->status_socket, fill_status, w, err);
-	if (!w->status || listen_to_control(w, err) < 0)
+	if (!w->status || listen_to_control(w, err) < 0 || open_endpoints(w, err) < 0)
 		return -1;
 	return consumer_start(c, err);
 }

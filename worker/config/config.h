@@ -80,6 +80,7 @@ struct config {
 	char *log_file, *log_level, *log_format;
 	char *pid_file;
 	char *status_socket; /* path of the local status socket */
+	char *http;	     /* where to answer over HTTP; NULL = nowhere */
 	char *workdir;	     /* already changed to */
 	char *config_file;   /* the settings file that was read, or NULL */
 	bool purge;

@@ -79,6 +79,16 @@ const struct config_row config_rows_node[] = {
 	 .option = "socket",
 	 .arg = "PATH",
 	 .commands = CONFIG_FOR_RUN | CONFIG_FOR_STATUS},
+	{.name = "http",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(http),
+	 .flags = CONFIG_OWN,
+	 .help = "Answer /live, /ready and /metrics (Prometheus) over HTTP at ADDRESS:PORT; a PORT "
+		 "alone is on 127.0.0.1. No password and no TLS: use a private address. Default: "
+		 "off.",
+	 .option = "http",
+	 .arg = "ADDRESS:PORT",
+	 .commands = CONFIG_FOR_RUN},
 	{.name = "config",
 	 .type = CONFIG_TEXT,
 	 .field = FIELD(config_file),
