@@ -4,60 +4,20 @@
  * in a spool until it is acked, and what cannot be read is moved aside. Mirrors
  * kombu/transport/filesystem.py. contract: control.md 8.1.
  */
-#include "transport/broker.h"
+#include "transport/broker_filesystem.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "transport/envelope.h"
 #include "transport/filesystem_binding.h"
-#include "transport/filesystem_inbox.h"
-#include "transport/filesystem_options.h"
-#include "transport/filesystem_outbox.h"
-#include "transport/filesystem_slots.h"
-#include "transport/filesystem_spool.h"
-#include "transport/filesystem_watch.h"
 
-#define SESSION	      1	      /* there is no connection to lose */
-#define TAKE_PER_TURN 64      /* the loop has other work to do */
-#define POLL_MS	      1000    /* folders that inotify is blind for (network), as kombu */
-#define RECOVER_EVERY 30      /* polls */
-#define BAD_US	      2000000 /* a file that cannot be read for so long is poison */
-#define BAD_FIRST_US  10000
-#define BAD_MAX_US    500000
+#define TAKE_PER_TURN 64 /* the loop has other work to do */
+#define RECOVER_EVERY 30 /* polls */
 #define CLOSE_POLL_MS 50
-
-struct broker_filesystem {
-	struct broker base;
-	uv_loop_t *loop;
-	struct filesystem_options folders;
-	char *node;
-	size_t max_body, max_publish;
-	struct map *queues;	    /* names that are consumed -> any value but NULL */
-	struct map *exchange_types; /* exchange -> type (char *), as declared here */
-	struct map *declared;	    /* queues whose binding is written */
-	struct filesystem_inbox *inbox;
-	struct filesystem_outbox *outbox;
-	struct filesystem_spool *spool;
-	struct filesystem_watch *watch; /* NULL while the folder cannot be watched */
-	struct filesystem_slots slots;
-	unsigned prefetch;
-	uv_timer_t timer;
-	int64_t wake_us, polled_us, close_by_us;
-	unsigned polls;
-	bool is_started, is_up, is_paused, is_closing, needs_scan, is_watch_lost, is_in_trouble,
-		purges;
-	uint64_t delivered, acked, rejected, published;
-};
 
 static struct broker_filesystem *self(struct broker *b)
 {
@@ -77,118 +37,16 @@ static void wake_in(struct broker_filesystem *f, uint64_t ms)
 	uv_timer_start(&f->timer, on_timer, ms, 0);
 }
 
-static void notice(struct broker_filesystem *f, bool is_error, const char *text)
+void filesystem_notice(struct broker_filesystem *f, bool is_error, const char *text)
 {
 	f->base.events->on_notice(f->base.ctx, is_error, text);
 }
 
-/* Once per trouble: a full disk must not fill the log. */
-static void say_trouble(struct broker_filesystem *f, const struct err *err)
+void filesystem_say_trouble(struct broker_filesystem *f, const struct err *err)
 {
 	if (!f->is_in_trouble)
-		notice(f, true, err->text);
+		filesystem_notice(f, true, err->text);
 	f->is_in_trouble = true;
-}
-
-/* Taking messages */
-
-static bool may_take(const struct broker_filesystem *f)
-{
-	return f->is_up && !f->is_paused && !f->is_closing &&
-	       (f->prefetch == 0 || f->slots.used < f->prefetch) &&
-	       f->slots.used < FILESYSTEM_MAX_SLOTS;
-}
-
-/* Nothing is thrown away: what cannot be a message is kept where people can look at it. */
-static void move_aside(struct broker_filesystem *f, struct filesystem_file *file,
-		       const struct err *why)
-{
-	auto_free char *text = NULL;
-	struct err err = {0};
-	int rc = filesystem_spool_set_aside(f->spool, file->name, &err);
-
-	if (rc == 0) {
-		text = mem_printf("Message file '%s' moved to '%s/rejected': %s", file->name,
-				  f->folders.in, why->text);
-		notice(f, true, text);
-	} else if (rc < 0) {
-		say_trouble(f, &err);
-	}
-	filesystem_file_free(file);
-}
-
-/* kombu's writers hold a lock from the time the name is there until the content is. */
-static bool is_being_written(const struct broker_filesystem *f, const char *name)
-{
-	auto_free char *path = mem_printf("%s/%s", f->folders.in, name);
-	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-
-	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-}
-
-static void file_is_bad(struct broker_filesystem *f, struct filesystem_file *file,
-			const struct err *why)
-{
-	int64_t now = clock_mono_us();
-	int64_t delay = (int64_t)BAD_FIRST_US << (file->bad_count < 6 ? file->bad_count : 6);
-
-	if (file->bad_since_us == 0 || is_being_written(f, file->name))
-		file->bad_since_us = now;
-	if (now - file->bad_since_us >= BAD_US) {
-		move_aside(f, file, why);
-		return;
-	}
-	file->bad_count++;
-	filesystem_inbox_defer(f->inbox, file, delay < BAD_MAX_US ? delay : BAD_MAX_US);
-}
-
-static void deliver(struct broker_filesystem *f, const struct filesystem_file *file,
-		    struct message *m)
-{
-	if (m->exchange == NULL)
-		m->exchange = "";
-	if (m->routing_key == NULL)
-		m->routing_key = file->queue;
-	f->delivered++;
-	f->base.events->on_delivery(f->base.ctx, m, SESSION,
-				    filesystem_slots_put(&f->slots, file->name));
-}
-
-/* Read first, then taken by a rename: a file that is not whole yet stays where its writer and other
- * workers expect it. */
-static void take(struct broker_filesystem *f, struct filesystem_file *file)
-{
-	auto_free char *path = mem_printf("%s/%s", f->folders.in, file->name);
-	auto_str text;
-	struct message m;
-	struct err err = {0};
-	int rc;
-
-	str_init(&text, envelope_max_bytes(f->max_body));
-	rc = file_read(&text, path, &err);
-	if (rc == 0) {
-		filesystem_file_free(file); /* somebody else was quicker */
-		return;
-	}
-	message_init(&m);
-	if (rc > 0)
-		rc = envelope_decode(&m, text.data ? text.data : "", text.len, f->max_body, &err);
-	str_clear(&text);
-	if (rc == 0)
-		rc = filesystem_spool_claim(f->spool, file->name, &err);
-	if (rc == 0)
-		deliver(f, file, &m);
-	message_clear(&m);
-	if (rc >= 0) {
-		filesystem_file_free(file);
-	} else if (err.code == ERR_INVALID) {
-		file_is_bad(f, file, &err);
-	} else if (err.code == ERR_LIMIT) {
-		move_aside(f, file, &err);
-	} else {
-		say_trouble(f, &err);
-		filesystem_inbox_defer(f->inbox, file, POLL_MS * 1000);
-	}
 }
 
 /* The folder and what belongs to it */
@@ -234,7 +92,7 @@ static void watch_folder(struct broker_filesystem *f)
 		return;
 	text = mem_printf("Folder '%.200s' is looked into every %d ms only: %.200s", f->folders.in,
 			  POLL_MS, err.text);
-	notice(f, false, text);
+	filesystem_notice(f, false, text);
 }
 
 static void recover(struct broker_filesystem *f)
@@ -246,7 +104,7 @@ static void recover(struct broker_filesystem *f)
 		return;
 	f->needs_scan = true;
 	text = mem_printf("Put back %u messages of workers that died", count);
-	notice(f, false, text);
+	filesystem_notice(f, false, text);
 }
 
 /* Somebody moved or removed the folder under us. */
@@ -255,10 +113,10 @@ static void reopen_folder(struct broker_filesystem *f)
 	struct err err = {0};
 
 	if (filesystem_options_make_folders(&f->folders, &err) < 0 || open_spool(f, &err) < 0) {
-		say_trouble(f, &err);
+		filesystem_say_trouble(f, &err);
 		return;
 	}
-	notice(f, true, "The message folder was removed or moved: created again");
+	filesystem_notice(f, true, "The message folder was removed or moved: created again");
 	watch_folder(f);
 }
 
@@ -268,7 +126,7 @@ static void purge(struct broker_filesystem *f)
 	auto_free char *text = mem_printf("purged: %u messages", count);
 
 	if (count > 0)
-		notice(f, false, text);
+		filesystem_notice(f, false, text);
 }
 
 static void come_up(struct broker_filesystem *f)
@@ -277,7 +135,7 @@ static void come_up(struct broker_filesystem *f)
 	struct err err = {0};
 
 	if (open_spool(f, &err) < 0) {
-		say_trouble(f, &err);
+		filesystem_say_trouble(f, &err);
 		return;
 	}
 	f->is_up = true;
@@ -313,10 +171,10 @@ static uint64_t next_wake_ms(const struct broker_filesystem *f)
 	int64_t due_us = filesystem_inbox_due_us(f->inbox);
 	int64_t left_ms;
 
-	if (may_take(f) && (!filesystem_inbox_is_empty(f->inbox) ||
-			    filesystem_inbox_is_partial(f->inbox) || f->needs_scan))
+	if (filesystem_may_take(f) && (!filesystem_inbox_is_empty(f->inbox) ||
+				       filesystem_inbox_is_partial(f->inbox) || f->needs_scan))
 		return 0;
-	if (!may_take(f) || due_us == INT64_MAX)
+	if (!filesystem_may_take(f) || due_us == INT64_MAX)
 		return POLL_MS;
 	left_ms = (due_us - clock_mono_us()) / 1000 + 1;
 	return left_ms < 0 ? 0 : left_ms < POLL_MS ? (uint64_t)left_ms : POLL_MS;
@@ -328,7 +186,7 @@ static void flush(struct broker_filesystem *f)
 	size_t before = filesystem_outbox_count(f->outbox);
 
 	if (filesystem_outbox_flush(f->outbox, &err) < 0)
-		say_trouble(f, &err);
+		filesystem_say_trouble(f, &err);
 	f->published += before - filesystem_outbox_count(f->outbox);
 }
 
@@ -343,7 +201,7 @@ static void pump(struct broker_filesystem *f)
 	}
 	if (f->is_started && !f->is_up)
 		come_up(f);
-	for (int i = 0; i < TAKE_PER_TURN && may_take(f); i++) {
+	for (int i = 0; i < TAKE_PER_TURN && filesystem_may_take(f); i++) {
 		struct filesystem_file *file;
 
 		if (f->needs_scan ||
@@ -352,7 +210,7 @@ static void pump(struct broker_filesystem *f)
 		file = filesystem_inbox_pop(f->inbox);
 		if (file == NULL)
 			break;
-		take(f, file);
+		filesystem_take(f, file);
 	}
 	if (f->is_started || filesystem_outbox_count(f->outbox) > 0)
 		wake_in(f, next_wake_ms(f));
@@ -403,7 +261,7 @@ static void put_back_unacked(struct broker_filesystem *f)
 
 		if (f->slots.all[i].name != NULL &&
 		    filesystem_spool_put_back(f->spool, f->slots.all[i].name, &err) < 0)
-			notice(f, true, err.text);
+			filesystem_notice(f, true, err.text);
 	}
 }
 
@@ -541,7 +399,7 @@ static void filesystem_reject(struct broker *b, unsigned session, uint64_t tag, 
 	if (!requeue)
 		filesystem_spool_release(f->spool, name);
 	else if (filesystem_spool_put_back(f->spool, name, &err) < 0)
-		say_trouble(f, &err);
+		filesystem_say_trouble(f, &err);
 	wake_in(f, 0);
 }
 
