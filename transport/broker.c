@@ -133,22 +133,17 @@ int broker_publish(struct broker *b, const struct publication *p, broker_publish
 int broker_listen(struct broker *b, const struct mailbox_def *def, broker_mail_fn *on_mail,
 		  void *ctx, struct err *err)
 {
-	if (!b->driver->listen)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "remote control and events need an amqp:// broker");
 	return b->driver->listen(b, def, on_mail, ctx, err);
 }
 
 void broker_unlisten(struct broker *b, const char *queue)
 {
-	if (b->driver->unlisten)
-		b->driver->unlisten(b, queue);
+	b->driver->unlisten(b, queue);
 }
 
 void broker_post(struct broker *b, const struct publication *p)
 {
-	if (b->driver->post)
-		b->driver->post(b, p);
+	b->driver->post(b, p);
 }
 
 void broker_stats(const struct broker *b, struct broker_stats *ret_stats)

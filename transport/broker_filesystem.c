@@ -18,6 +18,7 @@
 #define TAKE_PER_TURN 64 /* the loop has other work to do */
 #define RECOVER_EVERY 30 /* polls */
 #define CLOSE_POLL_MS 50
+#define EXCHANGES_MAX 256
 
 static struct broker_filesystem *self(struct broker *b)
 {
@@ -26,8 +27,7 @@ static struct broker_filesystem *self(struct broker *b)
 
 static void on_timer(uv_timer_t *timer);
 
-/* Makes sure the pump runs within `ms`. */
-static void wake_in(struct broker_filesystem *f, uint64_t ms)
+void filesystem_wake_in(struct broker_filesystem *f, uint64_t ms)
 {
 	int64_t due = clock_mono_us() + (int64_t)ms * 1000;
 
@@ -55,10 +55,12 @@ static void watch_event(void *ctx, const char *name)
 {
 	struct broker_filesystem *f = ctx;
 
-	if (name != NULL)
+	if (name != NULL) {
 		filesystem_inbox_add(f->inbox, name);
-	else
-		f->needs_scan = true;
+		filesystem_inbox_add(f->mail_inbox, name);
+	} else {
+		f->needs_scan = f->needs_mail_scan = true;
+	}
 }
 
 static void pump(struct broker_filesystem *f);
@@ -87,7 +89,7 @@ static void watch_folder(struct broker_filesystem *f)
 	filesystem_watch_close(f->watch);
 	f->watch = filesystem_watch_open(f->loop, f->folders.in, watch_event, watch_ready, f, &err);
 	f->is_watch_lost = false;
-	f->needs_scan = true;
+	f->needs_scan = f->needs_mail_scan = true;
 	if (f->watch != NULL)
 		return;
 	text = mem_printf("Folder '%.200s' is looked into every %d ms only: %.200s", f->folders.in,
@@ -143,6 +145,7 @@ static void come_up(struct broker_filesystem *f)
 	recover(f);
 	if (f->purges)
 		purge(f);
+	filesystem_mail_bind(f);
 	f->base.events->on_up(f->base.ctx, host);
 }
 
@@ -162,19 +165,22 @@ static void poll_folder(struct broker_filesystem *f)
 	if (++f->polls % RECOVER_EVERY == 0)
 		recover(f);
 	f->needs_scan = f->needs_scan || filesystem_inbox_is_empty(f->inbox);
+	filesystem_mail_poll(f);
 	f->is_in_trouble = f->is_in_trouble && f->polls % RECOVER_EVERY != 0;
 }
 
 /* When there is something to do again; 0 = at once. */
 static uint64_t next_wake_ms(const struct broker_filesystem *f)
 {
-	int64_t due_us = filesystem_inbox_due_us(f->inbox);
+	int64_t due_us = filesystem_may_take(f) ? filesystem_inbox_due_us(f->inbox) : INT64_MAX;
+	int64_t mail_due_us = filesystem_inbox_due_us(f->mail_inbox);
 	int64_t left_ms;
 
 	if (filesystem_may_take(f) && (!filesystem_inbox_is_empty(f->inbox) ||
 				       filesystem_inbox_is_partial(f->inbox) || f->needs_scan))
 		return 0;
-	if (!filesystem_may_take(f) || due_us == INT64_MAX)
+	due_us = due_us < mail_due_us ? due_us : mail_due_us;
+	if (due_us == INT64_MAX)
 		return POLL_MS;
 	left_ms = (due_us - clock_mono_us()) / 1000 + 1;
 	return left_ms < 0 ? 0 : left_ms < POLL_MS ? (uint64_t)left_ms : POLL_MS;
@@ -188,6 +194,7 @@ static void flush(struct broker_filesystem *f)
 	if (filesystem_outbox_flush(f->outbox, &err) < 0)
 		filesystem_say_trouble(f, &err);
 	f->published += before - filesystem_outbox_count(f->outbox);
+	filesystem_post_flush(f);
 }
 
 static void finish_close(struct broker_filesystem *f);
@@ -210,10 +217,11 @@ static void pump(struct broker_filesystem *f)
 		file = filesystem_inbox_pop(f->inbox);
 		if (file == NULL)
 			break;
-		filesystem_take(f, file);
+		filesystem_take(f, f->inbox, file, filesystem_deliver);
 	}
+	bool is_mail_done = filesystem_mail_pump(f);
 	if (f->is_started || filesystem_outbox_count(f->outbox) > 0)
-		wake_in(f, next_wake_ms(f));
+		filesystem_wake_in(f, is_mail_done ? next_wake_ms(f) : 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -232,6 +240,7 @@ static void free_all(struct broker_filesystem *f)
 	struct map_entry *e;
 
 	filesystem_spool_close(f->spool);
+	filesystem_mail_clear(f);
 	filesystem_inbox_free(f->inbox);
 	filesystem_outbox_free(f->outbox);
 	for (e = f->exchange_types ? map_first(f->exchange_types) : NULL; e; e = map_next(e))
@@ -270,7 +279,7 @@ static void finish_close(struct broker_filesystem *f)
 	struct err err = {0};
 
 	if (filesystem_outbox_count(f->outbox) > 0 && clock_mono_us() < f->close_by_us) {
-		wake_in(f, CLOSE_POLL_MS);
+		filesystem_wake_in(f, CLOSE_POLL_MS);
 		return;
 	}
 	if (uv_is_closing((uv_handle_t *)&f->timer))
@@ -278,6 +287,7 @@ static void finish_close(struct broker_filesystem *f)
 	err_set(&err, ERR_TIMEOUT, "the message could not be written in time");
 	filesystem_outbox_fail(f->outbox, &err);
 	put_back_unacked(f);
+	filesystem_mail_close(f);
 	filesystem_watch_close(f->watch);
 	f->watch = NULL;
 	uv_close((uv_handle_t *)&f->timer, on_handle_closed);
@@ -289,7 +299,7 @@ static void filesystem_close(struct broker *b, double deadline_s)
 
 	f->is_closing = true;
 	f->close_by_us = clock_mono_us() + (int64_t)(deadline_s * 1e6);
-	wake_in(f, 0);
+	filesystem_wake_in(f, 0);
 }
 
 /* The beginning */
@@ -317,22 +327,28 @@ static struct broker *filesystem_open(const struct broker_options *options, stru
 	f->inbox = filesystem_inbox_new(f->folders.in, f->queues);
 	f->outbox = filesystem_outbox_new(f->folders.out, f->folders.control, f->exchange_types,
 					  f->max_publish);
+	filesystem_mail_init(f);
 	uv_timer_init(f->loop, &f->timer);
 	f->timer.data = f;
 	return &f->base;
 }
 
+void filesystem_note_exchange(struct broker_filesystem *f, const char *name, const char *type)
+{
+	/* Beyond that the names and tables tell the types well enough. */
+	if (map_count(f->exchange_types) < EXCHANGES_MAX || map_get(f->exchange_types, name))
+		free(map_put(f->exchange_types, name, mem_strdup(type ? type : "direct")));
+}
+
 /* Writes the binding once, and remembers the exchange's type. */
 static int declare(struct broker_filesystem *f, const struct queue_def *queue, struct err *err)
 {
-	const char *type = queue->exchange_type ? queue->exchange_type : "direct";
-
 	if (queue->exchange == NULL || queue->exchange[0] == '\0' ||
 	    map_get(f->declared, queue->name) != NULL)
 		return 0;
 	if (filesystem_bind(f->folders.control, queue, err) < 0)
 		return -1;
-	free(map_put(f->exchange_types, queue->exchange, mem_strdup(type)));
+	filesystem_note_exchange(f, queue->exchange, queue->exchange_type);
 	map_put(f->declared, queue->name, f);
 	return 0;
 }
@@ -349,7 +365,7 @@ static int filesystem_consume(struct broker *b, const struct queue_def *queue, s
 	map_put(f->queues, queue->name, f);
 	f->needs_scan = true;
 	if (f->is_started)
-		wake_in(f, 0);
+		filesystem_wake_in(f, 0);
 	return 0;
 }
 
@@ -364,14 +380,14 @@ static void filesystem_cancel(struct broker *b, const char *queue)
 static void filesystem_start(struct broker *b)
 {
 	self(b)->is_started = true;
-	wake_in(self(b), 0);
+	filesystem_wake_in(self(b), 0);
 }
 
 static void filesystem_qos(struct broker *b, unsigned count)
 {
 	self(b)->prefetch = count;
 	if (self(b)->is_started)
-		wake_in(self(b), 0);
+		filesystem_wake_in(self(b), 0);
 }
 
 static void filesystem_ack(struct broker *b, unsigned session, uint64_t tag)
@@ -384,7 +400,7 @@ static void filesystem_ack(struct broker *b, unsigned session, uint64_t tag)
 	filesystem_spool_release(f->spool, name);
 	f->acked++;
 	if (!f->is_paused)
-		wake_in(f, 0);
+		filesystem_wake_in(f, 0);
 }
 
 static void filesystem_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue)
@@ -400,7 +416,7 @@ static void filesystem_reject(struct broker *b, unsigned session, uint64_t tag, 
 		filesystem_spool_release(f->spool, name);
 	else if (filesystem_spool_put_back(f->spool, name, &err) < 0)
 		filesystem_say_trouble(f, &err);
-	wake_in(f, 0);
+	filesystem_wake_in(f, 0);
 }
 
 static void filesystem_pause(struct broker *b)
@@ -414,12 +430,12 @@ static int filesystem_publish(struct broker *b, const struct publication *p,
 	struct broker_filesystem *f = self(b);
 
 	if (p->declare_exchange != NULL)
-		return err_set(err, ERR_UNSUPPORTED, "events need an amqp:// broker");
+		filesystem_note_exchange(f, p->declare_exchange->name, p->declare_exchange->type);
 	if (p->declare != NULL && declare(f, p->declare, err) < 0)
 		return -1;
 	if (filesystem_outbox_add(f->outbox, p, done, ctx, err) < 0)
 		return -1;
-	wake_in(f, 0);
+	filesystem_wake_in(f, 0);
 	return 0;
 }
 
@@ -433,6 +449,9 @@ static void filesystem_stats(const struct broker *b, struct broker_stats *ret_st
 	ret_stats->acked = f->acked;
 	ret_stats->rejected = f->rejected;
 	ret_stats->published = f->published;
+	ret_stats->mails = f->mails;
+	ret_stats->posts = f->posts;
+	ret_stats->posts_dropped = f->posts_dropped;
 	ret_stats->publishes_waiting = filesystem_outbox_count(f->outbox);
 	snprintf(ret_stats->host, sizeof(ret_stats->host), "filesystem://%s", f->folders.in);
 }
@@ -451,5 +470,8 @@ const struct broker_driver broker_filesystem_driver = {
 	.pause = filesystem_pause,
 	.close = filesystem_close,
 	.publish = filesystem_publish,
+	.listen = filesystem_listen,
+	.unlisten = filesystem_unlisten,
+	.post = filesystem_post,
 	.stats = filesystem_stats,
 };

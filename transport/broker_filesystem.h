@@ -2,6 +2,7 @@
 #ifndef TRANSPORT_BROKER_FILESYSTEM_H
 #define TRANSPORT_BROKER_FILESYSTEM_H
 
+#include "base/list.h"
 #include "base/map.h"
 #include "transport/broker.h"
 #include "transport/filesystem_inbox.h"
@@ -35,17 +36,47 @@ struct broker_filesystem {
 	bool is_started, is_up, is_paused, is_closing, needs_scan, is_watch_lost, is_in_trouble,
 		purges;
 	uint64_t delivered, acked, rejected, published;
+	/* see broker_filesystem_mailbox.c */
+	struct list_node mailboxes;
+	struct map *mail_queues; /* of them, by queue */
+	struct filesystem_inbox *mail_inbox;
+	struct filesystem_outbox *post_outbox;
+	bool needs_mail_scan;
+	uint64_t mails, posts, posts_dropped;
 };
 
 /* broker_filesystem.c */
 void filesystem_notice(struct broker_filesystem *f, bool is_error, const char *text);
 /* Once per trouble: a full disk must not fill the log. */
 void filesystem_say_trouble(struct broker_filesystem *f, const struct err *err);
+/* Makes sure the pump runs within `ms`. */
+void filesystem_wake_in(struct broker_filesystem *f, uint64_t ms);
+/* How messages to this exchange are routed. */
+void filesystem_note_exchange(struct broker_filesystem *f, const char *name, const char *type);
 
 /* broker_filesystem_take.c */
 bool filesystem_may_take(const struct broker_filesystem *f);
+typedef void filesystem_deliver_fn(struct broker_filesystem *f, const struct filesystem_file *file,
+				   struct message *m);
+filesystem_deliver_fn filesystem_deliver; /* to the broker's user, who acks it */
 /* Reads it first, then takes it by a rename: a file that is not whole yet stays where its writer
  * and other workers expect it. */
-void filesystem_take(struct broker_filesystem *f, struct filesystem_file *file);
+void filesystem_take(struct broker_filesystem *f, struct filesystem_inbox *from,
+		     struct filesystem_file *file, filesystem_deliver_fn *deliver);
+
+/* broker_filesystem_mailbox.c: queues of this program's own, and what is sent at most once */
+void filesystem_mail_init(struct broker_filesystem *f);
+int filesystem_listen(struct broker *b, const struct mailbox_def *def, broker_mail_fn *on_mail,
+		      void *ctx, struct err *err);
+void filesystem_unlisten(struct broker *b, const char *queue);
+void filesystem_post(struct broker *b, const struct publication *p);
+/* Binds what is not bound. */
+void filesystem_mail_bind(struct broker_filesystem *f);
+/* Delivers what waits; false when there is more of it. */
+bool filesystem_mail_pump(struct broker_filesystem *f);
+void filesystem_mail_poll(struct broker_filesystem *f); /* each second */
+void filesystem_post_flush(struct broker_filesystem *f);
+void filesystem_mail_close(struct broker_filesystem *f);
+void filesystem_mail_clear(struct broker_filesystem *f);
 
 #endif

@@ -1,4 +1,4 @@
-/* From a message file to on_delivery. */
+/* From a message file to a message in somebody's hands. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -50,8 +50,8 @@ static bool is_being_written(const struct broker_filesystem *f, const char *name
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
-static void file_is_bad(struct broker_filesystem *f, struct filesystem_file *file,
-			const struct err *why)
+static void file_is_bad(struct broker_filesystem *f, struct filesystem_inbox *from,
+			struct filesystem_file *file, const struct err *why)
 {
 	int64_t now = clock_mono_us();
 	int64_t delay = (int64_t)BAD_FIRST_US << (file->bad_count < 6 ? file->bad_count : 6);
@@ -63,24 +63,19 @@ static void file_is_bad(struct broker_filesystem *f, struct filesystem_file *fil
 		return;
 	}
 	file->bad_count++;
-	filesystem_inbox_defer(f->inbox, file, delay < BAD_MAX_US ? delay : BAD_MAX_US);
+	filesystem_inbox_defer(from, file, delay < BAD_MAX_US ? delay : BAD_MAX_US);
 }
 
-static void deliver(struct broker_filesystem *f, const struct filesystem_file *file,
-		    struct message *m)
+void filesystem_deliver(struct broker_filesystem *f, const struct filesystem_file *file,
+			struct message *m)
 {
-	if (m->exchange == NULL)
-		m->exchange = "";
-	if (m->routing_key == NULL)
-		m->routing_key = file->queue;
 	f->delivered++;
 	f->base.events->on_delivery(f->base.ctx, m, SESSION,
 				    filesystem_slots_put(&f->slots, file->name));
 }
 
-/* Read first, then taken by a rename: a file that is not whole yet stays where its writer and other
- * workers expect it. */
-void filesystem_take(struct broker_filesystem *f, struct filesystem_file *file)
+void filesystem_take(struct broker_filesystem *f, struct filesystem_inbox *from,
+		     struct filesystem_file *file, filesystem_deliver_fn *deliver)
 {
 	auto_free char *path = mem_printf("%s/%s", f->folders.in, file->name);
 	auto_str text;
@@ -100,17 +95,20 @@ void filesystem_take(struct broker_filesystem *f, struct filesystem_file *file)
 	str_clear(&text);
 	if (rc == 0)
 		rc = filesystem_spool_claim(f->spool, file->name, &err);
-	if (rc == 0)
+	if (rc == 0) {
+		m.exchange = m.exchange ? m.exchange : "";
+		m.routing_key = m.routing_key ? m.routing_key : file->queue;
 		deliver(f, file, &m);
+	}
 	message_clear(&m);
 	if (rc >= 0) {
 		filesystem_file_free(file);
 	} else if (err.code == ERR_INVALID) {
-		file_is_bad(f, file, &err);
+		file_is_bad(f, from, file, &err);
 	} else if (err.code == ERR_LIMIT) {
 		move_aside(f, file, &err);
 	} else {
 		filesystem_say_trouble(f, &err);
-		filesystem_inbox_defer(f->inbox, file, POLL_MS * 1000);
+		filesystem_inbox_defer(from, file, POLL_MS * 1000);
 	}
 }

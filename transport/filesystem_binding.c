@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -195,6 +196,47 @@ int filesystem_bind(const char *control_folder, const struct queue_def *queue, s
 	json_array_insert_new(table, 0,
 			      json_pack("[sss]", key, is_topic ? pattern.data : "", queue->name));
 	return write_table(fd, path, table, err);
+}
+
+int filesystem_unbind(const char *control_folder, const char *exchange, const char *queue,
+		      struct err *err)
+{
+	auto_free char *path = table_path(control_folder, exchange, err);
+	auto_fd fd = -1;
+	json_auto_t *table = NULL;
+
+	if (path == NULL)
+		return -1;
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_errno(err, "open '%.300s'", path);
+	if (lock_table(fd, LOCK_EX, path, err) < 0)
+		return -1;
+	table = read_table(path, err);
+	if (table == NULL)
+		return -1;
+	size_t before = json_array_size(table);
+	for (size_t i = before; i-- > 0;)
+		if (strcmp(column(json_array_get(table, i), 2), queue) == 0)
+			json_array_remove(table, i);
+	return json_array_size(table) < before ? write_table(fd, path, table, err) : 0;
+}
+
+int64_t filesystem_table_stamp(const char *control_folder, const char *exchange)
+{
+	auto_free char *path = table_path(control_folder, exchange, NULL);
+	struct stat st;
+
+	if (path == NULL || stat(path, &st) < 0)
+		return -1;
+	return ((int64_t)st.st_mtim.tv_sec << 30) + st.st_mtim.tv_nsec + st.st_size;
+}
+
+int filesystem_check_exchange(const char *name, struct err *err)
+{
+	auto_free char *path = table_path("", name, err);
+
+	return path ? 0 : -1;
 }
 
 /* Fanout ignores keys. Exchanges that others declared are known by Celery's names for them; the

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -16,6 +17,13 @@
 
 /* Adds the binding of a queue unless it is there. Creates the table. */
 int filesystem_bind(const char *control_folder, const struct queue_def *queue, struct err *err);
+
+/* Removes every binding of a queue. */
+int filesystem_unbind(const char *control_folder, const char *exchange, const char *queue,
+		      struct err *err);
+/* Another number after each change of the table by whomsoever; -1 when there is none. */
+int64_t filesystem_table_stamp(const char *control_folder, const char *exchange);
+int filesystem_check_exchange(const char *name, struct err *err);
 
 /* A new JSON array with the names of the queues a message goes to, each once; empty when nothing is
  * bound. `exchange_type` NULL: told from the exchange's name and its table. */

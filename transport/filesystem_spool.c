@@ -260,6 +260,11 @@ static int keep_copy(const struct filesystem_spool *s, const char *path, const c
 	return file_write(kept, text.data ? text.data : "", text.len, NULL);
 }
 
+char *filesystem_spool_path(const struct filesystem_spool *s, const char *name)
+{
+	return mem_printf("%s/%s", s->folder, name);
+}
+
 void filesystem_spool_release(struct filesystem_spool *s, const char *name)
 {
 	auto_free char *path = mem_printf("%s/%s", s->folder, name);

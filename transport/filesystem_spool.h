@@ -25,6 +25,8 @@ unsigned filesystem_spool_recover(struct filesystem_spool *s);
 int filesystem_spool_claim(struct filesystem_spool *s, const char *name, struct err *err);
 /* Moves a file that cannot be a message to `<data>/rejected`. 1: it is gone. */
 int filesystem_spool_set_aside(struct filesystem_spool *s, const char *name, struct err *err);
+/* Where a file that is ours is; to be freed. */
+char *filesystem_spool_path(const struct filesystem_spool *s, const char *name);
 /* Acked: deletes or keeps the file. */
 void filesystem_spool_release(struct filesystem_spool *s, const char *name);
 /* Under its old name, so at its old place in the order, marked as redelivered. */

@@ -32,6 +32,7 @@ struct fixture {
 	struct broker *broker;
 	struct broker_options options;
 	unsigned ups, downs, notices, errors, closed;
+	unsigned errors_at_up;
 	bool acks_at_once;
 	char last_notice[1024];
 	struct err last_down;
@@ -100,6 +101,7 @@ static inline void fixture_up(void *ctx, const char *host)
 
 	ck_assert_ptr_null(strstr(host, "secret"));
 	f->ups++;
+	f->errors_at_up = f->errors;
 }
 
 static inline void fixture_down(void *ctx, const struct err *why, double retry_in_s, int attempt,

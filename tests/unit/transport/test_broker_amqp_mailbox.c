@@ -139,6 +139,28 @@ START_TEST(a_name_in_use_is_taken_over_when_it_is_free_and_tasks_go_on_meanwhile
 }
 END_TEST
 
+/* A program that only listens is up when its answers would come, or will not. */
+START_TEST(on_up_waits_for_the_first_try_of_a_mailbox) /* timeout 60 */
+{
+	struct fixture f, g;
+	struct mails first = {0}, second = {0};
+	const char *q = fixture_queue("up"), *ex = fixture_queue("ups");
+
+	if (!fixture_url())
+		return;
+	begin(&f);
+	mails_listen(&first, &f, q, ex);
+	fixture_start(&f);
+	ck_assert_uint_eq(f.errors_at_up, 0);
+	begin(&g);
+	mails_listen(&second, &g, q, ex);
+	fixture_start(&g);
+	ck_assert_uint_eq(g.errors_at_up, 1);
+	end(&g, &second);
+	end(&f, &first);
+}
+END_TEST
+
 START_TEST(an_exchange_declared_otherwise_costs_only_the_mailbox) /* timeout 60 */
 {
 	struct fixture f;
