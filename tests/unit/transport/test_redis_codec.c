@@ -85,20 +85,10 @@ END_TEST
 START_TEST(everything_else_is_left_to_the_reader)
 {
 	static const char *const texts[] = {
-		"",
-		"-ERR no\r\n",
-		"+QUEUED\r\n",
-		"+OKAY\r\n",
-		"$0\r\n\r\n",
-		"$-2\r\n",
-		"*-1\r\n",
-		":9999999999999999999\r\n",
-		":-1\r\n",
-		":06\r\n",
-		":\r\n",
-		":1x\r\n",
-		":1\rx",
-		"HTTP/1.1 400\r\n",
+		"",	      "-ERR no\r\n",	  "+QUEUED\r\n", "+OKAY\r\n",
+		"$0\r\n\r\n", "$-2\r\n",	  "*-1\r\n",	 ":9999999999999999999\r\n",
+		":-1\r\n",    ":06\r\n",	  ":\r\n",	 ":1x\r\n",
+		":1\rx",      "HTTP/1.1 400\r\n",
 	};
 	redisReply reply = {0};
 	size_t used = 0;
