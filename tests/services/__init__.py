@@ -5,10 +5,11 @@
 Everything started here ends with the process that started it, also when that is killed.
 """
 from .keeper import free_port, wait_for_port
+from .prometheus import Prometheus
 from .rabbitmq import RabbitMQ
 from .redis_server import Redis
 from .relay import Relay
 from .smtp import Smtp
 from .twilio import Twilio
 
-__all__ = ["RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]
+__all__ = ["Prometheus", "RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]
