@@ -86,8 +86,8 @@ void revoke_sweep(struct consumer *c);
 /* Those of these ids (keys of the map) that are held here and have not ended, as Celery's worker
  * finds them: without those that wait for their rate limit only. *ret_found is to be freed. */
 size_t revoke_find(const struct consumer *c, const struct map *ids, struct request ***ret_found);
-/* The body runs: it is killed, REVOKED ["terminated"]; waits for a slot: the same without running;
- * waits for its time: stays until then. -1 when the pool cannot kill what runs. */
+/* What runs is killed: REVOKED ["terminated"]. What waits for a slot is discarded, what waits for
+ * its time stays until then: its id is revoked. -1 when the pool cannot kill what runs. */
 int revoke_terminate(struct consumer *c, struct request *r, int signal);
 /* consume/qos.c: prefetch = base + one per request that waits for its ETA */
 void qos_update(struct consumer *c);

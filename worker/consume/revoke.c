@@ -82,31 +82,24 @@ size_t revoke_find(const struct consumer *c, const struct map *ids, struct reque
 	return count;
 }
 
-static void discard_terminated(struct consumer *c, struct request *r)
+int revoke_terminate(struct consumer *c, struct request *r, int signal)
 {
 	bool was_pumping = c->is_pumping;
 
-	c->is_pumping = true;
-	finish_revoked(&c->finish, r, FINISH_TERMINATED, NULL);
-	c->is_pumping = was_pumping;
-}
-
-int revoke_terminate(struct consumer *c, struct request *r, int signal)
-{
-	bool can_kill = c->config->worker_pool == CONFIG_PREFORK;
-	bool waits = r->state == REQUEST_WAITING_ETA || r->state == REQUEST_WAITING_RATE;
-	bool waits_for_slot = r->state == REQUEST_READY ||
-			      (r->state == REQUEST_SUBMITTED && pool_take_back(c->pool, &r->job));
-
-	if (waits)
+	if (r->state == REQUEST_WAITING_ETA || r->state == REQUEST_WAITING_RATE)
 		return 0;
-	if (!waits_for_slot && !can_kill)
+	if (r->state == REQUEST_READY ||
+	    (r->state == REQUEST_SUBMITTED && pool_take_back(c->pool, &r->job))) {
+		c->is_pumping = true;
+		finish_revoked(&c->finish, r, FINISH_REVOKED, NULL);
+		c->is_pumping = was_pumping;
+		return 0;
+	}
+	if (c->config->worker_pool != CONFIG_PREFORK)
 		return -1;
-	if (waits_for_slot || signal != SIGUSR1)
+	/* That one is the soft limit's: the body may go on. */
+	if (signal != SIGUSR1)
 		r->terminate_signal = signal;
-	if (waits_for_slot)
-		discard_terminated(c, r);
-	else
-		pool_terminate(c->pool, &r->job, signal);
+	pool_terminate(c->pool, &r->job, signal);
 	return 0;
 }

@@ -69,29 +69,16 @@ static bool add_rate_limit(struct str *out, const struct control *c, const struc
 	return rate && str_puts(out, rate) == 0;
 }
 
-/* Remote control may have set others than the task declares. */
-static struct request_limits limits_of(const struct control *c, const struct task_entry *task)
-{
-	const struct requests *all = &c->consumer->requests;
-
-	if (task->index < all->limit_count && all->limits[task->index].is_set)
-		return all->limits[task->index];
-	return (struct request_limits){
-		.soft_s = task->decl->soft_time_limit_s,
-		.hard_s = task->decl->time_limit_s,
-	};
-}
-
 static bool add_hard_limit(struct str *out, const struct control *c, const struct task_entry *task)
 {
-	double seconds = limits_of(c, task).hard_s;
+	double seconds = requests_limits(&c->consumer->requests, task).hard_s;
 
 	return seconds > 0 && add_seconds(out, seconds);
 }
 
 static bool add_soft_limit(struct str *out, const struct control *c, const struct task_entry *task)
 {
-	double seconds = limits_of(c, task).soft_s;
+	double seconds = requests_limits(&c->consumer->requests, task).soft_s;
 
 	return seconds > 0 && add_seconds(out, seconds);
 }

@@ -185,14 +185,19 @@ static void resolve_policy(struct request *r, const struct config *config)
 	p->retry_delay_s = task->retry_delay_s > 0 ? task->retry_delay_s : 180;
 }
 
+struct request_limits requests_limits(const struct requests *all, const struct task_entry *task)
+{
+	if (task->index < all->limit_count && all->limits[task->index].is_set)
+		return all->limits[task->index];
+	return (struct request_limits){false, task->decl->soft_time_limit_s,
+				       task->decl->time_limit_s};
+}
+
 static void resolve_limits(const struct requests *all, struct request *r,
 			   const struct config *config)
 {
-	const struct sm_task *task = r->task->decl;
-	struct request_limits own = {true, task->soft_time_limit_s, task->time_limit_s};
+	struct request_limits own = requests_limits(all, r->task);
 
-	if (r->task->index < all->limit_count && all->limits[r->task->index].is_set)
-		own = all->limits[r->task->index];
 	r->policy.soft_limit_s =
 		first_set(r->message.soft_time_limit_s, own.soft_s, config->task_soft_time_limit);
 	r->policy.hard_limit_s =

@@ -97,6 +97,8 @@ void requests_clear(struct requests *all);
 struct request *request_new(struct requests *all, struct task_message *message,
 			    const struct task_entry *task, const struct config *config);
 void request_free(struct requests *all, struct request *r);
+/* What the task declares, or what was set for it. */
+struct request_limits requests_limits(const struct requests *all, const struct task_entry *task);
 /* From now on this task has these limits, also where its requests have not begun. */
 void requests_limit(struct requests *all, const struct task_entry *task, double soft_s,
 		    double hard_s, const struct config *config);
