@@ -50,13 +50,24 @@ static void set_wanted(struct pool_unit *unit, bool is_wanted)
 	unit->is_wanted = is_wanted;
 }
 
-/* The pages that hold nothing but this place's memory go back to the system. */
+static bool is_vacant(const struct pool *p, unsigned place)
+{
+	return place < p->unit_count && !p->units[place]->is_wanted && !p->units[place]->is_alive;
+}
+
+/* The pages that hold nothing but this place and the free ones beside it go back to the system. */
 void unit_vacate(struct pool_unit *unit)
 {
-	const struct share_slot *share = unit->slots->share;
+	const struct pool *p = unit->slots->pool;
 	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = ((uintptr_t)share + page - 1) & ~(page - 1);
-	uintptr_t to = (uintptr_t)(share + unit->slot_count) & ~(page - 1);
+	unsigned first = unit->index, end = unit->index + 1;
+
+	while (first > 0 && is_vacant(p, first - 1))
+		first--;
+	while (is_vacant(p, end))
+		end++;
+	uintptr_t from = ((uintptr_t)&p->share[first] + page - 1) & ~(page - 1);
+	uintptr_t to = (uintptr_t)&p->share[end] & ~(page - 1);
 
 	if (from < to)
 		madvise((void *)from, to - from, MADV_REMOVE);

@@ -267,9 +267,12 @@ END_TEST
 
 START_TEST(a_pool_grows_to_200_and_back) /* timeout 60 */
 {
+	unsigned long small, large;
 	struct bench b;
 
 	begin_size(&b, 1, MANY);
+	wait_for_size(&b, 1);
+	small = read_status(getpid(), "RssShmem:");
 	ck_assert_int_eq(pool_grow(b.pool, MANY - 1, NULL), 0);
 	for (int i = 0; i < MANY; i++)
 		submit(&b, "t.sleep", "[0.2]");
@@ -277,8 +280,10 @@ START_TEST(a_pool_grows_to_200_and_back) /* timeout 60 */
 	for (unsigned i = 0; i < b.run_count; i++)
 		check_ok(&b.runs[i], "\"slept\"");
 	wait_for_size(&b, MANY);
+	large = read_status(getpid(), "RssShmem:");
 	ck_assert_int_eq(pool_shrink(b.pool, MANY - 1, NULL), 0);
 	wait_for_size(&b, 1);
+	ck_assert_uint_le(read_status(getpid(), "RssShmem:"), small + (large - small) / 10);
 	end(&b);
 }
 END_TEST
