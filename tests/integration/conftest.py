@@ -1,8 +1,8 @@
 """One RabbitMQ and one Redis for all tests of a process; a virtual host and a database for each."""
+import contextlib
 import itertools
 import os
 import pathlib
-import time
 
 import pytest
 
@@ -60,8 +60,8 @@ def redis_server():
         yield server
 
 
-@pytest.fixture
-def broker(rabbit):
+@contextlib.contextmanager
+def fresh_broker(rabbit):
     vhost = rabbit.add_vhost(f"t{next(_numbers)}")
     own = Broker(rabbit, vhost)
     yield own
@@ -69,13 +69,25 @@ def broker(rabbit):
     rabbit.delete_vhost(vhost)
 
 
-@pytest.fixture
-def results(redis_server):
+@contextlib.contextmanager
+def fresh_results(redis_server):
     store = Results(redis_server.port, next(_numbers) % 200)
     store.client.flushdb()
     yield store
     store.client.flushdb()
     store.close()
+
+
+@pytest.fixture
+def broker(rabbit):
+    with fresh_broker(rabbit) as own:
+        yield own
+
+
+@pytest.fixture
+def results(redis_server):
+    with fresh_results(redis_server) as store:
+        yield store
 
 
 @pytest.fixture
@@ -100,6 +112,21 @@ def worker(broker, results, tmp_path):
 
 
 @pytest.fixture
+def pair(rabbit, redis_server, tmp_path):
+    """pair(*options, settings=, concurrency=, ...) starts Celery's worker and the tested one."""
+    from pair import Pair, Side
+    with contextlib.ExitStack() as stack:
+        def start(*options, **more):
+            sides = [Side(stack, rabbit, redis_server, tmp_path / name, judge, options, **more)
+                     for name, judge in (("judge", True), ("tested", JUDGE))]
+            for side in sides:
+                side.worker.wait_ready()
+                side.mailbox.settle(5)
+            return Pair(*sides)
+        yield start
+
+
+@pytest.fixture
 def app(broker, results):
     """A Python producer of Celery 5.7, in this process."""
     from celery import Celery
@@ -107,19 +134,6 @@ def app(broker, results):
     client.conf.broker_connection_retry = False
     yield client
     client.close()
-
-
-@pytest.fixture
-def control(app):
-    """control(method, **arguments): what the only worker answers; control.took: in how many
-    seconds."""
-    def call(method, **arguments):
-        started = time.monotonic()
-        replies = app.control.broadcast(method, arguments=arguments, reply=True, timeout=5, limit=1)
-        assert len(replies) == 1, replies
-        call.took = time.monotonic() - started
-        return next(iter(replies[0].values()))
-    return call
 
 
 @pytest.fixture
