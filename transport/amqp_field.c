@@ -330,19 +330,12 @@ static void integer_from_json(json_int_t number, amqp_field_value_t *ret)
 	}
 }
 
-/* NaN and infinities have a form on the wire; integers over 64 bits travel as their digits. */
+/* Integers over 64 bits, NaN and infinities travel as text: the latter have a form on the wire, but
+ * RabbitMQ closes the connection that sends it. */
 static void number_from_text(const char *token, amqp_field_value_t *ret)
 {
-	char *end;
-	double value = strtod(token, &end);
-
-	if (*end == '\0' && (isnan(value) || strstr(token, "Inf"))) {
-		ret->kind = AMQP_FIELD_KIND_F64;
-		ret->value.f64 = value;
-	} else {
-		ret->kind = AMQP_FIELD_KIND_UTF8;
-		ret->value.bytes = borrow(token, strlen(token));
-	}
+	ret->kind = AMQP_FIELD_KIND_UTF8;
+	ret->value.bytes = borrow(token, strlen(token));
 }
 
 static int value_from_json(const json_t *value, amqp_pool_t *pool, unsigned depth,

@@ -1,5 +1,4 @@
 #include <check.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +86,8 @@ START_TEST(bytes_that_are_not_utf8_become_replacement_characters)
 }
 END_TEST
 
-START_TEST(nan_and_infinity_survive)
+/* RabbitMQ closes the connection that sends them as numbers. */
+START_TEST(nan_and_infinity_are_read_and_sent_as_text)
 {
 	json_t *object = DECODE("\1ad\x7f\xf8\0\0\0\0\0\0\1bd\xff\xf0\0\0\0\0\0\0");
 	const char *token;
@@ -98,9 +98,9 @@ START_TEST(nan_and_infinity_survive)
 	ck_assert_str_eq(token, "NaN");
 	init_amqp_pool(&pool, 1024);
 	ck_assert_int_eq(amqp_field_from_json(object, &pool, &table, NULL), 0);
-	ck_assert_int_eq(table.entries[0].value.kind, 'd');
-	ck_assert(isnan(table.entries[0].value.value.f64));
-	ck_assert(isinf(table.entries[1].value.value.f64));
+	ck_assert_int_eq(table.entries[0].value.kind, 'S');
+	ck_assert_int_eq(table.entries[1].value.kind, 'S');
+	ck_assert_mem_eq(table.entries[1].value.value.bytes.bytes, "-Infinity", 9);
 	empty_amqp_pool(&pool);
 	json_decref(object);
 }
