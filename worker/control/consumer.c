@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "worker/consume/queues.h"
 #include "worker/control/control.h"
@@ -39,6 +40,8 @@ static void add_queue(struct control *c, const json_t *arguments)
 		.routing_key = name_of(arguments, "routing_key"),
 	};
 
+	auto_free char *plain = control_plain(def.name ? def.name : "?");
+
 	if (c->consumer->is_stopping)
 		return;
 	if (!def.name)
@@ -46,9 +49,9 @@ static void add_queue(struct control *c, const json_t *arguments)
 	else
 		queues_add(c->consumer, &def, arguments, &is_new, &err);
 	if (err.code != ERR_NONE)
-		log_error("add_consumer: queue %s: %s", def.name ? def.name : "?", err.text);
+		log_error("add_consumer: queue %s: %s", plain, err.text);
 	else if (is_new)
-		log_info("Started consuming from %s", def.name);
+		log_info("Started consuming from %s", plain);
 }
 
 static json_t *run_add_consumer(struct control *c, const json_t *arguments,
@@ -70,7 +73,9 @@ static json_t *run_cancel_consumer(struct control *c, const json_t *arguments,
 
 	(void)error;
 	add_shown(&shown, json_object_get(arguments, "queue"));
-	log_info("Canceling queue %s", shown.data ? shown.data : "");
+	auto_free char *plain = control_plain(shown.data);
+
+	log_info("Canceling queue %s", plain);
 	if (name && !c->consumer->is_stopping)
 		queues_cancel(c->consumer, name);
 	return control_ok("no longer consuming from %s", shown.data ? shown.data : "");
@@ -86,7 +91,9 @@ static json_t *run_shutdown(struct control *c, const json_t *arguments, struct c
 		add_shown(&shown, msg);
 	else
 		str_puts(&shown, "Got shutdown from remote");
-	log_warning("%s", shown.data ? shown.data : "");
+	auto_free char *plain = control_plain(shown.data);
+
+	log_warning("%s", plain);
 	c->on_shutdown(c->ctx);
 	return json_null();
 }

@@ -88,6 +88,16 @@ json_t *control_ok(const char *fmt, ...)
 	return json_pack("{s:o}", "ok", value ? value : json_null());
 }
 
+char *control_plain(const char *text)
+{
+	char *plain = mem_strdup(text ? text : "");
+
+	for (char *at = plain; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = ' ';
+	return plain;
+}
+
 bool control_is_true(const json_t *arguments, const char *name)
 {
 	const json_t *value = json_object_get(arguments, name);

@@ -73,6 +73,8 @@ json_t *control_raise(struct control_error *error, const char *type, const char 
 	__attribute__((format(printf, 3, 4)));
 /* {"ok": text} */
 json_t *control_ok(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A copy for the log, without line breaks; to be freed. */
+char *control_plain(const char *text);
 /* Python's truth of an argument: 1, "x" and [0] are true; absent is false. */
 bool control_is_true(const json_t *arguments, const char *name);
 

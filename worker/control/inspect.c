@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "worker/control/inspect.h"
 
 static json_t *run_ping(struct control *c, const json_t *arguments, struct control_error *error)
@@ -37,7 +38,9 @@ static json_t *run_hello(struct control *c, const json_t *arguments, struct cont
 	if (node && json_string_length(from) == strlen(node) &&
 	    strcmp(node, c->config->node_name) == 0)
 		return json_null();
-	log_info("sync with %.255s", node ? node : "(no name)");
+	auto_free char *shown = control_plain(node ? node : "(no name)");
+
+	log_info("sync with %.255s", shown);
 	if (theirs)
 		revoked_merge(&c->consumer->revoked, theirs);
 	revoked_purge(&c->consumer->revoked);

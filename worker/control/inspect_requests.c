@@ -24,8 +24,22 @@ static bool is_empty(struct span list)
 	return list.len < 2 || memchr(list.data, '"', list.len) == NULL;
 }
 
+/* Arguments of megabytes would leave no room for anything else: they are told by their size. First
+ * with the larger bound; when the answer gets too large, with the smaller one. */
+static const size_t most_shown[] = {(size_t)256 << 10, 256};
+
+static void add_span(struct str *out, struct span json, size_t most, bool is_mapping)
+{
+	if (json.len <= most)
+		str_add(out, json.data, json.len);
+	else if (is_mapping)
+		str_addf(out, "{\"...\": \"%zu bytes\"}", json.len);
+	else
+		str_addf(out, "[\"%zu bytes\"]", json.len);
+}
+
 /* Of a task with secret parameters nothing is told but that there are arguments. */
-static void add_arguments(struct str *out, const struct request *r)
+static void add_arguments(struct str *out, const struct request *r, size_t most)
 {
 	const struct task_message *m = &r->message;
 
@@ -33,12 +47,12 @@ static void add_arguments(struct str *out, const struct request *r)
 	if (task_entry_has_secrets(r->task))
 		str_puts(out, m->args.len > 2 ? "[\"***\"]" : "[]");
 	else
-		str_add(out, m->args.data, m->args.len);
+		add_span(out, m->args, most, false);
 	str_puts(out, ", \"kwargs\": ");
 	if (task_entry_has_secrets(r->task))
 		str_puts(out, is_empty(m->kwargs) ? "{}" : "{\"***\": \"***\"}");
 	else
-		str_add(out, m->kwargs.data, m->kwargs.len);
+		add_span(out, m->kwargs, most, true);
 }
 
 /* The texts that the producer made for people; protocol 1 has none, there Celery makes them. */
@@ -90,8 +104,8 @@ static void add_delivery(struct str *out, const struct task_message *m)
 	str_puts(out, m->is_redelivered ? ", \"redelivered\": true}" : ", \"redelivered\": false}");
 }
 
-static void add_info(struct str *out, const struct control *c, const struct request *r,
-		     bool is_safe)
+/* `most` 0: the texts for people. */
+static void add_info(struct str *out, const struct control *c, const struct request *r, size_t most)
 {
 	const struct task_message *m = &r->message;
 
@@ -99,10 +113,10 @@ static void add_info(struct str *out, const struct control *c, const struct requ
 	add_text(out, m->id);
 	str_puts(out, ", \"name\": ");
 	add_text(out, m->shadow && *m->shadow ? m->shadow : m->task);
-	if (is_safe)
-		add_safe_arguments(out, r);
+	if (most > 0)
+		add_arguments(out, r, most);
 	else
-		add_arguments(out, r);
+		add_safe_arguments(out, r);
 	str_puts(out, ", \"type\": ");
 	add_text(out, m->task);
 	str_puts(out, ", \"hostname\": ");
@@ -135,7 +149,7 @@ static void add_separator(struct str *out)
 }
 
 static void add_list(struct str *out, const struct control *c, enum request_state state,
-		     bool is_safe)
+		     size_t most)
 {
 	struct list_node *pos, *head = &c->consumer->requests.lists[state];
 
@@ -147,20 +161,32 @@ static void add_list(struct str *out, const struct control *c, enum request_stat
 		if (state == REQUEST_FINISHING && !is_active(r))
 			continue;
 		add_separator(out);
-		add_info(out, c, r, is_safe);
+		add_info(out, c, r, most);
 	}
+}
+
+static int add_lists(struct str *out, const struct control *c, enum request_state first,
+		     enum request_state second, bool is_safe)
+{
+	for (size_t i = 0; i < 2; i++) {
+		size_t most = is_safe ? 0 : most_shown[i];
+
+		str_reset(out);
+		str_addc(out, '[');
+		add_list(out, c, first, most);
+		add_list(out, c, second, most);
+		if (str_addc(out, ']') == 0)
+			return 0;
+	}
+	return -1;
 }
 
 int inspect_active(struct control *c, const json_t *arguments, struct str *out,
 		   struct control_error *error)
 {
-	bool is_safe = control_is_true(arguments, "safe");
-
 	(void)error;
-	str_addc(out, '[');
-	add_list(out, c, REQUEST_RUNNING, is_safe);
-	add_list(out, c, REQUEST_FINISHING, is_safe);
-	return str_addc(out, ']');
+	return add_lists(out, c, REQUEST_RUNNING, REQUEST_FINISHING,
+			 control_is_true(arguments, "safe"));
 }
 
 int inspect_reserved(struct control *c, const json_t *arguments, struct str *out,
@@ -168,21 +194,16 @@ int inspect_reserved(struct control *c, const json_t *arguments, struct str *out
 {
 	(void)arguments;
 	(void)error;
-	str_addc(out, '[');
-	add_list(out, c, REQUEST_SUBMITTED, false);
-	add_list(out, c, REQUEST_READY, false);
-	return str_addc(out, ']');
+	return add_lists(out, c, REQUEST_SUBMITTED, REQUEST_READY, false);
 }
 
 /* 6 is the priority that Celery's timer gives to such tasks, not the message's. */
-int inspect_scheduled(struct control *c, const json_t *arguments, struct str *out,
-		      struct control_error *error)
+static int add_scheduled(struct str *out, const struct control *c, size_t most)
 {
 	struct list_node *pos, *head = &c->consumer->requests.lists[REQUEST_WAITING_ETA];
 	char eta[40];
 
-	(void)arguments;
-	(void)error;
+	str_reset(out);
 	str_addc(out, '[');
 	list_foreach (pos, head) {
 		const struct request *r = list_entry(pos, struct request, node);
@@ -192,10 +213,18 @@ int inspect_scheduled(struct control *c, const json_t *arguments, struct str *ou
 		add_separator(out);
 		iso8601_format(r->message.eta_us, c->config->timezone_offset_s, eta);
 		str_addf(out, "{\"eta\": \"%s\", \"priority\": 6, \"request\": ", eta);
-		add_info(out, c, r, false);
+		add_info(out, c, r, most);
 		str_addc(out, '}');
 	}
 	return str_addc(out, ']');
+}
+
+int inspect_scheduled(struct control *c, const json_t *arguments, struct str *out,
+		      struct control_error *error)
+{
+	(void)arguments;
+	(void)error;
+	return add_scheduled(out, c, most_shown[0]) == 0 ? 0 : add_scheduled(out, c, most_shown[1]);
 }
 
 /* --- query_task --- */
@@ -239,9 +268,11 @@ static void find_all(struct map *wanted, struct requests *all)
 		}
 }
 
-static void add_found(struct str *out, const struct control *c, const struct map *found,
-		      const void *nothing)
+static int add_found(struct str *out, const struct control *c, const struct map *found,
+		     const void *nothing, size_t most)
 {
+	str_reset(out);
+	str_addc(out, '{');
 	for (struct map_entry *e = map_first(found); e && !out->is_full; e = map_next(e)) {
 		const struct request *r = map_value(e);
 
@@ -251,9 +282,10 @@ static void add_found(struct str *out, const struct control *c, const struct map
 			str_puts(out, ", ");
 		add_text(out, r->message.id);
 		str_addf(out, ": [\"%s\", ", state_of(r));
-		add_info(out, c, r, false);
+		add_info(out, c, r, most);
 		str_addc(out, ']');
 	}
+	return str_addc(out, '}');
 }
 
 /* Python's maybe_list(): a list, or one value. */
@@ -288,9 +320,9 @@ int inspect_query_task(struct control *c, const json_t *arguments, struct str *o
 
 	if (result == 0) {
 		find_all(ids, &c->consumer->requests);
-		str_addc(out, '{');
-		add_found(out, c, ids, &nothing);
-		result = str_addc(out, '}');
+		result = add_found(out, c, ids, &nothing, most_shown[0]);
+		if (result < 0)
+			result = add_found(out, c, ids, &nothing, most_shown[1]);
 	}
 	map_free(ids);
 	return result;

@@ -197,6 +197,31 @@ START_TEST(secret_arguments_are_not_shown)
 }
 END_TEST
 
+START_TEST(large_arguments_are_told_by_their_size)
+{
+	struct world w;
+	auto_str out = STR_INIT(CONTROL_MAX_REPLY);
+	auto_str args = STR_INIT(1 << 20);
+
+	world_open(&w);
+	str_puts(&args, "[\"");
+	for (int i = 0; i < 300000; i++)
+		str_addc(&args, 'x');
+	str_puts(&args, "\"]");
+	put(&w, "t.add", "large", args.data, REQUEST_READY);
+	expect(&w, "reserved", NULL, "[" INFO("large", "[\"300004 bytes\"]") "{}, " WAITING "]");
+	/* Together too much, each of them is told by its size. */
+	memcpy(args.data + 200000, "\"]", 3);
+	for (int i = 0; i < 60; i++)
+		put(&w, "t.add", "medium", args.data, REQUEST_READY);
+	ask(&w, "reserved", NULL, &out);
+	ck_assert_ptr_nonnull(strstr(out.data, "\"args\": [\"200002 bytes\"], \"kwargs\": {}"));
+	ask(&w, "query_task", "{\"ids\": [\"medium\"]}", &out);
+	ck_assert_ptr_nonnull(strstr(out.data, "[\"xxxx"));
+	world_close(&w);
+}
+END_TEST
+
 START_TEST(many_thousand_requests_are_told_in_time_or_refused)
 {
 	struct world w;
