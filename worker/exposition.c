@@ -30,6 +30,22 @@ static void write_worker(struct str *out, const struct consumer *c, const struct
 		  "1 while the worker waits for its last tasks.");
 }
 
+static void write_control(struct str *out, const struct consumer *c)
+{
+	struct broker_stats s = {0};
+
+	if (c->broker)
+		broker_stats(c->broker, &s);
+	put_count(out, "smallage_control_messages_total", s.mails,
+		  "Messages that came into this worker's own queues: remote control and its like.");
+	put_count(out, "smallage_control_replies_total", s.posts,
+		  "Replies and other messages sent without a confirm.");
+	put_count(out, "smallage_control_replies_dropped_total", s.posts_dropped,
+		  "Those thrown away because there was no connection, or too many waited.");
+	put_gauge(out, "smallage_revoked_tasks", (double)revoked_count(&c->revoked),
+		  "Ids of tasks that are not to run.");
+}
+
 static void write_broker(struct str *out, const struct consumer *c)
 {
 	struct broker_stats s = {0};
@@ -177,6 +193,7 @@ void exposition_write(struct str *out, const struct consumer *c, const struct po
 {
 	write_worker(out, c, pool, started_wall_us);
 	write_broker(out, c);
+	write_control(out, c);
 	write_backend(out, c);
 	write_pool(out, pool);
 	write_requests(out, c);

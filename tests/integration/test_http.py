@@ -130,6 +130,16 @@ class TestAnswers:
         assert sample(now, "smallage_prefetch_limit") == 9
         one.kill()
 
+    def test_remote_control_is_counted(self, queue, serve, app):
+        one = serve(concurrency=1)
+        assert app.control.inspect([one.node], timeout=5).ping()
+        app.control.revoke(["a", "b", "c"], destination=[one.node], reply=True, timeout=5)
+        found = families(get(one, "/metrics")[2])
+        assert sample(found, "smallage_control_messages_total") == 2
+        assert sample(found, "smallage_control_replies_total") == 2
+        assert sample(found, "smallage_control_replies_dropped_total") == 0
+        assert sample(found, "smallage_revoked_tasks") == 3
+
     def test_live_ready_and_the_others(self, queue, serve):
         one = serve()
         assert get(one, "/live")[::2] == (200, '{"live": true}\n')

@@ -117,29 +117,28 @@ static void write_url(const union address *a, struct str *ret_url)
 			 ntohs(a->v4.sin_port));
 }
 
-int http_address_listen(const char *text, struct str *ret_url, struct err *err)
+int http_address_listen(const char *address, struct str *ret_url, struct err *err)
 {
 	static const int yes = 1, no = 0;
-	union address address;
-	socklen_t len = sizeof(address);
+	union address bound;
+	socklen_t len = sizeof(bound);
 	int fd;
 
-	if (parse(text, &address, err) != 0)
+	if (parse(address, &bound, err) != 0)
 		return -1;
-	fd = open_socket(&address);
+	fd = open_socket(&bound);
 	if (fd < 0)
 		return err_errno(err, "socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (address.any.sa_family == AF_INET6)
+	if (bound.any.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-	if (bind(fd, &address.any,
-		 address.any.sa_family == AF_INET6 ? sizeof(address.v6) : sizeof(address.v4)) !=
-		    0 ||
-	    listen(fd, BACKLOG) != 0 || getsockname(fd, &address.any, &len) != 0) {
-		err_errno(err, "cannot listen at %s", text);
+	if (bind(fd, &bound.any,
+		 bound.any.sa_family == AF_INET6 ? sizeof(bound.v6) : sizeof(bound.v4)) != 0 ||
+	    listen(fd, BACKLOG) != 0 || getsockname(fd, &bound.any, &len) != 0) {
+		err_errno(err, "cannot listen at %s", address);
 		close(fd);
 		return -1;
 	}
-	write_url(&address, ret_url);
+	write_url(&bound, ret_url);
 	return fd;
 }
