@@ -113,7 +113,8 @@ static bool is_too_old(const struct broker_filesystem *f, const struct filesyste
 
 	if (m->ttl_s < 0 || stat(path, &st) < 0)
 		return false;
-	return (double)(clock_wall_us() / 1000000 - st.st_mtim.tv_sec) > m->ttl_s;
+	int64_t age_s = clock_wall_us() / 1000000 - st.st_mtim.tv_sec;
+	return (double)age_s > m->ttl_s;
 }
 
 static void deliver_mail(struct broker_filesystem *f, const struct filesystem_file *file,

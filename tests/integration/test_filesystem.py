@@ -111,6 +111,29 @@ def test_queues_with_similar_names_are_kept_apart(folders, run):
     assert [r.get(timeout=10, interval=0.05) for r in other] == [3, 3]
 
 
+def test_remote_control_over_folders(folders, run):
+    """C-55"""
+    app = folders.app()
+    one, two = run(), run()
+    everybody = {one.node: {"ok": "pong"}, two.node: {"ok": "pong"}}
+    assert app.control.inspect(timeout=5).ping() == everybody
+    assert app.control.inspect([one.node], timeout=10).ping() == {one.node: {"ok": "pong"}}
+    assert list(app.control.inspect([two.node], timeout=10).stats()) == [two.node]
+    wait_until(lambda: not list(folders.data.glob("*.pidbox.msg")), 5, "an empty folder")
+
+
+@pytest.mark.deviates("Celery's binding stays, and files for nobody pile up")
+def test_nothing_is_left_of_a_control_queue(folders, run):
+    """C-55"""
+    table = folders.control / "celery.pidbox.exchange"
+    (folders.data / "1_x.gone@test.celery.pidbox.msg").write_text("{}")
+    one = run(name="gone@test")
+    assert not list(folders.data.glob("*.msg"))  # what waited from before
+    assert json.loads(table.read_text()) == [["", "", "gone@test.celery.pidbox"]]
+    assert one.stop() == 0
+    assert json.loads(table.read_text()) == []
+
+
 def test_ten_thousand_files_are_read_whole(folders, run):
     """C-55"""
     count = 1000 if JUDGE else 10000
