@@ -12,6 +12,12 @@ const double histogram_bounds[HISTOGRAM_BOUNDS] = {0.0005, 0.001, 0.0025, 0.005,
 						   0.05,   0.1,	  0.25,	  0.5,	 1,    2.5,
 						   5,	   10,	  30,	  60,	 300,  1800};
 
+/* The same as Python writes them; to be found out anew for each line they would cost most of all.
+ */
+static const char *const bound_texts[HISTOGRAM_BOUNDS] = {
+	"0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1",	"0.25",
+	"0.5",	  "1.0",   "2.5",    "5.0",   "10.0", "30.0",  "60.0", "300.0", "1800.0"};
+
 void histogram_observe(struct histogram *h, double seconds)
 {
 	unsigned i = 0;
@@ -119,13 +125,9 @@ void metrics_histogram(struct str *out, const char *name, const struct histogram
 	va_end(ap);
 	for (unsigned i = 0; i <= HISTOGRAM_BOUNDS; i++) {
 		count += h->buckets[i];
-		str_addf(out, "%s_bucket%s%sle=\"", name, pairs.len ? pairs.data : "{",
-			 pairs.len ? "," : "");
-		if (i < HISTOGRAM_BOUNDS)
-			float_repr(out, histogram_bounds[i]);
-		else
-			str_puts(out, "+Inf");
-		str_addf(out, "\"} %llu\n", (unsigned long long)count);
+		str_addf(out, "%s_bucket%s%sle=\"%s\"} %llu\n", name, pairs.len ? pairs.data : "{",
+			 pairs.len ? "," : "", i < HISTOGRAM_BOUNDS ? bound_texts[i] : "+Inf",
+			 (unsigned long long)count);
 	}
 	put_line(out, name, "_sum", &pairs);
 	float_repr(out, h->sum_s);

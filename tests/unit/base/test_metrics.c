@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 static void assert_text(const struct str *out, const char *expected)
 {
 	ck_assert(!out->is_full);
@@ -84,6 +86,26 @@ START_TEST(bounds_rise)
 {
 	for (unsigned i = 1; i < HISTOGRAM_BOUNDS; i++)
 		ck_assert_double_lt(histogram_bounds[i - 1], histogram_bounds[i]);
+}
+END_TEST
+
+START_TEST(bounds_are_written_as_they_are)
+{
+	auto_str out = STR_INIT(16384), line = STR_INIT(200);
+	struct histogram h = {0};
+	const char *at;
+
+	metrics_histogram(&out, "h", &h, NULL);
+	at = out.data;
+	for (unsigned i = 0; i < HISTOGRAM_BOUNDS; i++) {
+		str_reset(&line);
+		str_puts(&line, "h_bucket{le=\"");
+		float_repr(&line, histogram_bounds[i]);
+		str_puts(&line, "\"} 0\n");
+		ck_assert_msg(strncmp(at, line.data, line.len) == 0, "%s", line.data);
+		at += line.len;
+	}
+	ck_assert(strncmp(at, "h_bucket{le=\"+Inf\"} 0\n", 22) == 0);
 }
 END_TEST
 
