@@ -57,6 +57,16 @@ def test_a_task_revoked_before_it_arrives_does_not_run(queue, worker, results, c
     assert control("revoked") == [id]
 
 
+def test_a_revoked_task_is_discarded_on_receipt_whatever_its_eta(queue, worker, results, control):
+    """T-88 C-20: nobody waits for a time that does not matter."""
+    one = worker()
+    id = messages.new_id()
+    control("revoke", task_id=id)
+    queue.send("add", (1, 2), id=id, eta=messages.now(600))
+    one.wait_log(rf"Discarding revoked task: testtasks.add\[{id}\]")
+    queue.wait_empty()
+
+
 def test_many_ids_are_listed_in_order(queue, worker, results, control):
     """T-92 C-20: the reply is Python's repr of a set."""
     worker()
