@@ -3,6 +3,7 @@ import contextlib
 import itertools
 import os
 import pathlib
+import time
 
 import pytest
 
@@ -134,6 +135,19 @@ def app(broker, results):
     client.conf.broker_connection_retry = False
     yield client
     client.close()
+
+
+@pytest.fixture
+def control(app):
+    """control(method, **arguments): what the only worker answers; control.took: in how many
+    seconds."""
+    def call(method, **arguments):
+        started = time.monotonic()
+        replies = app.control.broadcast(method, arguments=arguments, reply=True, timeout=5, limit=1)
+        assert len(replies) == 1, replies
+        call.took = time.monotonic() - started
+        return next(iter(replies[0].values()))
+    return call
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@
 #include "worker/control/python.h"
 #include "worker/request/stamp.h"
 
-#define TEXT_MAX ((size_t)8 << 20)
+#define TEXT_MAX   ((size_t)8 << 20)
+#define LOGGED_MAX 4000 /* of a list of ids */
 
 /* --- what all revokes share --- */
 
@@ -119,7 +120,9 @@ static json_t *say_revoked(const json_t *ids, struct control_error *error)
 					     i, python_type(id));
 	}
 	join_ids(ids, &text);
-	log_info("Tasks flagged as revoked: %s", text.data ? text.data : "");
+	auto_free char *shown = control_plain(text.data ? text.data : "");
+
+	log_info("Tasks flagged as revoked: %.*s", LOGGED_MAX, shown);
 	str_reset(&text);
 	str_puts(&text, "tasks ");
 	python_put_set(&text, ids);
@@ -138,7 +141,9 @@ static json_t *terminate_ids(struct control *c, struct map *ids, int number,
 	for (size_t i = 0; i < count; i++) {
 		auto_free char *id = mem_strdup(found[i]->message.id);
 
-		log_info("Terminating %s (%d)", id, number);
+		auto_free char *shown = control_plain(id);
+
+		log_info("Terminating %s (%d)", shown, number);
 		if (!terminate_one(c, found[i], number, error))
 			break;
 		json_array_append_new(names, json_string_nocheck(id));
@@ -354,7 +359,9 @@ static const struct task_entry *find_task(struct control *c, const json_t *name,
 	if (task)
 		return task;
 	python_put_text(&text, name);
-	log_error("%s attempt for unknown task %s", what, text.data ? text.data : "");
+	auto_free char *shown = control_plain(text.data ? text.data : "");
+
+	log_error("%s attempt for unknown task %s", what, shown);
 	control_refuse(error, "unknown task");
 	return NULL;
 }
@@ -379,7 +386,9 @@ static json_t *run_rate_limit(struct control *c, const json_t *arguments,
 		log_info("Rate limits disabled for tasks of type %s", task->name);
 		return control_ok("rate limit disabled successfully");
 	}
-	log_info("New rate limit for tasks of type %s: %s.", task->name, text.data);
+	auto_free char *shown = control_plain(text.data);
+
+	log_info("New rate limit for tasks of type %s: %s.", task->name, shown);
 	return control_ok("new rate limit set successfully");
 }
 
