@@ -69,6 +69,33 @@ static char *text_of(const char *module, const char *type, const json_t *args)
 	return str_detach(&out);
 }
 
+/* repr(str): the quote that the text does not hold, where there is one. */
+static void add_text_repr(struct str *out, const char *text, size_t len)
+{
+	size_t keep = len < REPR_MAX_CHARS ? len : REPR_MAX_CHARS;
+	char quote = memchr(text, '\'', len) && !memchr(text, '"', len) ? '"' : '\'';
+
+	while (keep > 0 && keep < len && ((unsigned char)text[keep] & 0xc0) == 0x80)
+		keep--; /* a whole character */
+	str_addc(out, quote);
+	for (size_t i = 0; i < keep; i++) {
+		const char *escaped = text[i] == '\n'	? "\\n"
+				      : text[i] == '\r' ? "\\r"
+				      : text[i] == '\t' ? "\\t"
+							: NULL;
+
+		if (escaped)
+			str_puts(out, escaped);
+		else if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			str_addf(out, "\\x%02x", (unsigned char)text[i]);
+		else if (text[i] == quote || text[i] == '\\')
+			str_addf(out, "\\%c", text[i]);
+		else
+			str_addc(out, text[i]);
+	}
+	str_addc(out, quote);
+}
+
 /* repr(exc), as BaseException does it: no comma behind a single argument. */
 static char *repr_of(const char *type, const json_t *args)
 {
@@ -76,13 +103,18 @@ static char *repr_of(const char *type, const json_t *args)
 
 	str_init(&out, STR_MAX_DEFAULT);
 	str_puts(&out, type);
-	if (json_array_size(args) == 1) {
-		str_addc(&out, '(');
-		add_repr(&out, json_array_get(args, 0), false);
-		str_addc(&out, ')');
-	} else {
-		add_repr(&out, args, true);
+	str_addc(&out, '(');
+	for (size_t i = 0; i < json_array_size(args); i++) {
+		const json_t *arg = json_array_get(args, i);
+
+		if (i > 0)
+			str_puts(&out, ", ");
+		if (json_is_string(arg))
+			add_text_repr(&out, json_string_value(arg), json_string_length(arg));
+		else
+			add_repr(&out, arg, false);
 	}
+	str_addc(&out, ')');
 	return str_detach(&out);
 }
 
