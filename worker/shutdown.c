@@ -23,6 +23,8 @@ static void say(const char *text)
 static void close_broker(struct shutdown *s)
 {
 	s->phase = SHUTDOWN_BROKER;
+	if (s->consumer->report)
+		report_flush(s->consumer->report);
 	if (s->consumer->broker)
 		broker_close(s->consumer->broker, FLUSH_S);
 	else

@@ -18,6 +18,7 @@
 #include "worker/control/status.h"
 #include "worker/daemon.h"
 #include "worker/endpoints.h"
+#include "worker/finish/links.h"
 #include "worker/footprint.h"
 #include "worker/health.h"
 #include "worker/request/statedb.h"
@@ -30,11 +31,11 @@ struct worker {
 	struct pool *pool;
 	struct consumer consumer;
 	struct control control;
-	struct lamport clock; /* the logical clock of the cluster */
 	struct shutdown shutdown;
 	struct status_server *status;
 	struct endpoints endpoints;
 	struct statedb *statedb; /* NULL without --statedb */
+	struct report report;
 	uv_loop_t loop;
 	bool has_loop; /* and with it consumer and shutdown */
 	char **template_dirs;
@@ -229,6 +230,7 @@ static void on_stopped(void *ctx)
 	statedb_stop(w->statedb);
 	eta_close(&w->consumer.eta);
 	autoscale_close(&w->consumer.autoscale);
+	report_close(&w->report);
 	shutdown_close(&w->shutdown);
 	pool_free(w->pool);
 	w->pool = NULL;
@@ -261,7 +263,7 @@ static int listen_to_control(struct worker *w, struct err *err)
 		.config = w->config,
 		.registry = w->registry,
 		.consumer = &w->consumer,
-		.clock = &w->clock,
+		.clock = &w->report.clock,
 		.started_us = w->started_us,
 		.on_shutdown = on_remote_shutdown,
 		.ctx = w,
@@ -294,7 +296,8 @@ static int open_statedb(struct worker *w, struct err *err)
 
 	if (!path)
 		return 0;
-	w->statedb = statedb_open(&w->loop, path, &w->consumer.revoked, &w->clock.value, err);
+	w->statedb =
+		statedb_open(&w->loop, path, &w->consumer.revoked, &w->report.clock.value, err);
 	return w->statedb ? 0 : -1;
 }
 
@@ -303,6 +306,39 @@ static int open_endpoints(struct worker *w, struct err *err)
 	w->endpoints = (struct endpoints){
 		.consumer = &w->consumer, .pool = w->pool, .started_wall_us = clock_wall_us()};
 	return endpoints_open(&w->endpoints, &w->loop, w->config->http, err);
+}
+
+static struct heartbeat_counts count_tasks(void *ctx)
+{
+	const struct worker *w = ctx;
+
+	return (struct heartbeat_counts){
+		.active = w->consumer.requests.counts[REQUEST_RUNNING],
+		.processed = w->consumer.accepted,
+	};
+}
+
+static void on_election_won(void *ctx, const json_t *action)
+{
+	struct worker *w = ctx;
+
+	links_call(&w->consumer.finish, action);
+}
+
+static void open_report(struct worker *w)
+{
+	struct report_options options = {
+		.loop = &w->loop,
+		.config = w->config,
+		.revoked = &w->consumer.revoked,
+		.counts = count_tasks,
+		.on_won = on_election_won,
+		.ctx = w,
+	};
+
+	report_init(&w->report, &options);
+	w->consumer.report = &w->report;
+	w->consumer.finish.events = &w->report.events;
 }
 
 static int start(struct worker *w, struct err *err)
@@ -315,11 +351,13 @@ static int start(struct worker *w, struct err *err)
 	c->pool = w->pool;
 	c->on_change = on_change;
 	c->ctx = w;
+	open_report(w);
 	shutdown_init(&w->shutdown, &w->loop, c, on_stopped, w);
 	w->has_loop = true;
 	if (open_statedb(w, err) < 0)
 		return -1;
 	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
+	    report_open(&w->report, w->consumer.broker, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;
 	consumer_autoscale(c, &w->loop);
@@ -337,6 +375,7 @@ static void worker_clear(struct worker *w)
 	pool_free(w->pool); /* NULL once it was stopped */
 	if (w->has_loop) {
 		consumer_clear(&w->consumer);
+		report_clear(&w->report);
 		uv_loop_close(&w->loop);
 	}
 	registry_free(w->registry);

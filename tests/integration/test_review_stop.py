@@ -136,7 +136,9 @@ def test_insisting_ends_at_once(queue, worker, tmp_path):
 
 def test_a_stop_ends_while_a_retry_cannot_be_published(queue, worker, results):
     with services.Relay(queue.rabbit.port) as relay:
-        one = worker(concurrency=1, broker_url=queue.rabbit.url(queue.vhost, port=relay.port))
+        # The connection that publishes opens with the first message.
+        one = worker("--without-heartbeat", "--without-mingle", concurrency=1,
+                     broker_url=queue.rabbit.url(queue.vhost, port=relay.port))
         relay.refuse()
         id = queue.send("retry", (1, 0))
         one.wait_log("publishing connection")

@@ -37,13 +37,14 @@ def _as_text(value):
 class Worker:
     """options: more arguments of the command line. settings: Celery's lower-case names.
 
-    judge: run Celery's worker (default: what SMALLAGE_WORKER says)."""
+    judge: run Celery's worker (default: what SMALLAGE_WORKER says).
+    alone: Celery's worker does not look for others (the second that takes is long in a test)."""
 
     count = 0
 
     def __init__(self, folder, broker_url, backend_url, *options, concurrency=2, queues=None,
                  pool=None, settings=None, env=None, name=None, level="INFO", ready=True,
-                 judge=JUDGE, binary=None, prefix=()):
+                 judge=JUDGE, binary=None, prefix=(), alone=True):
         Worker.count += 1
         self.node = name or f"w{Worker.count}-{os.getpid()}@test"
         self.dir = pathlib.Path(folder)
@@ -71,7 +72,9 @@ class Worker:
             command = [sys.executable, "-m", "celery", "-A", "testtasks", "-b", broker_url]
             if backend_url:
                 command += ["--result-backend", backend_url]
-            command += ["worker", "--without-mingle", "--without-gossip", *shared]
+            command += ["worker", *shared]
+            if alone:
+                command += ["--without-mingle", "--without-gossip"]
         else:
             # By file where the environment has no form for it (null, objects).
             by_file = any(value is None or isinstance(value, dict) for value in settings.values())

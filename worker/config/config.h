@@ -59,7 +59,6 @@ struct config {
 	unsigned worker_eta_task_limit;	      /* 0 = none */
 	double worker_soft_shutdown_timeout;
 	bool worker_enable_soft_shutdown_on_idle;
-	bool worker_send_task_events;	   /* -E */
 	char *worker_state_db;		   /* or NULL */
 	size_t worker_revokes_max;	   /* 0 = no limit */
 	double worker_revoke_expires;	   /* seconds; 0 = never */
@@ -73,6 +72,14 @@ struct config {
 	bool worker_enable_remote_control, control_queue_exclusive, control_queue_durable;
 	char *control_exchange;
 	double control_queue_ttl, control_queue_expires; /* < 0 = none */
+	/* events */
+	bool worker_send_task_events; /* -E */
+	bool task_send_sent_event;
+	char *event_exchange, *event_queue_prefix;
+	double event_queue_ttl, event_queue_expires;
+	bool event_queue_exclusive, event_queue_durable;
+	bool without_heartbeat, without_gossip, without_mingle;
+	double heartbeat_interval;
 	/* this node */
 	char *node_name;       /* "celery@host", after expansion */
 	char **queues;	       /* -Q; NULL = default */

@@ -14,6 +14,7 @@ static const struct part parts[] = {
 	{config_rows_result, &config_rows_result_count},
 	{config_rows_worker, &config_rows_worker_count},
 	{config_rows_control, &config_rows_control_count},
+	{config_rows_event, &config_rows_event_count},
 	{config_rows_node, &config_rows_node_count},
 };
 

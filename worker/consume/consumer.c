@@ -32,6 +32,8 @@ static void session_begin(struct consumer *c, unsigned session)
 		return;
 	c->session = session;
 	acks_session_up(&c->finish.acks, session);
+	if (c->report)
+		report_up(c->report, c->broker);
 }
 
 static void on_up(void *ctx, const char *host)
@@ -46,6 +48,8 @@ static void on_up(void *ctx, const char *host)
 	if (!c->was_up)
 		log_info("%s ready.", c->config->node_name);
 	c->was_up = true;
+	if (c->report && !c->is_stopping)
+		report_ready(c->report);
 	qos_update(c);
 }
 
@@ -108,6 +112,8 @@ static void on_down(void *ctx, const struct err *why, double retry_in_s, int att
 	c->is_up = false;
 	if (c->session != 0) {
 		c->session = 0;
+		if (c->report)
+			report_down(c->report);
 		acks_session_down(&c->finish.acks);
 		forget_unstarted(c, 0);
 		qos_update(c);
@@ -140,6 +146,8 @@ static void on_broker_closed(void *ctx)
 	c->finish.broker = NULL;
 	c->finish.acks.broker = NULL;
 	acks_session_down(&c->finish.acks);
+	if (c->report)
+		report_down(c->report);
 	changed(c);
 }
 
@@ -177,8 +185,11 @@ static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
 	r->accepted_wall_us = clock_wall_us();
 	observe_wait(&c->finish.tallies, r);
 	totals_add(&c->totals, r);
+	c->accepted++;
 	if (!r->policy.acks_late)
 		acks_answer(&c->finish.acks, r, ANSWER_ACK);
+	if (events_has_tasks(c->finish.events))
+		events_started(c->finish.events, r);
 	if (r->policy.track_started)
 		finish_store_started(&c->finish, r);
 }
@@ -283,6 +294,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	revoked_init(&c->revoked, config->worker_revokes_max, config->worker_revoke_expires);
 	acks_init(&c->finish.acks);
 	tallies_init(&c->finish.tallies, registry);
+	str_init(&c->finish.repr, 8192);
 	c->finish.config = config;
 	c->finish.registry = registry;
 	c->finish.requests = &c->requests;
@@ -311,6 +323,7 @@ void consumer_clear(struct consumer *c)
 	acks_clear(&c->finish.acks);
 	tallies_clear(&c->finish.tallies);
 	str_clear(&c->finish.text);
+	str_clear(&c->finish.repr);
 	free(c->broker_label);
 	c->broker_label = NULL;
 }
@@ -352,6 +365,8 @@ void consumer_stop(struct consumer *c)
 	if (c->is_stopping)
 		return;
 	c->is_stopping = true;
+	if (c->report)
+		report_stop(c->report);
 	if (c->broker)
 		broker_pause(c->broker);
 	/* What still runs may take hours; others have time for the rest. */

@@ -21,6 +21,7 @@
 #include "worker/finish/finish.h"
 #include "worker/pool/autoscale.h"
 #include "worker/pool/pool.h"
+#include "worker/report/report.h"
 #include "worker/request/eta.h"
 #include "worker/request/limiter.h"
 #include "worker/request/request.h"
@@ -39,6 +40,7 @@ struct consumer {
 	struct revoked revoked;
 	struct list_node queues; /* consume/queues.h */
 	struct totals totals;
+	uint64_t accepted; /* bodies that have begun */
 	struct finish finish;
 	struct task_message_options intake;
 	char *broker_label; /* the broker URL without its password, for the log */
@@ -51,6 +53,7 @@ struct consumer {
 	bool is_stopping;  /* nothing new is started */
 	bool has_given_up; /* the broker cannot be reached and no try is left */
 	uint64_t received, adopted;
+	struct report *report; /* NULL = nobody to tell */
 	/* A request ended, or the connection's fate changed: a stop may be complete. */
 	void (*on_change)(void *ctx);
 	void *ctx;

@@ -32,6 +32,19 @@ static void text_args(struct str *out, const char *text)
 	str_addc(out, ']');
 }
 
+/* repr() of an exception with one argument, for the events of what never became a request. */
+static void tell_refused(struct consumer *c, const char *id, const char *type, const char *text)
+{
+	struct outcome o;
+
+	if (!id || !events_has_tasks(c->finish.events))
+		return;
+	outcome_init(&o, OUTCOME_FAILURE);
+	outcome_set_exception(&o, "builtins", type, text);
+	events_refused(c->finish.events, id, o.exc_repr);
+	outcome_clear(&o);
+}
+
 static void store_failure(struct consumer *c, const char *id, const char *module, const char *type,
 			  const char *text)
 {
@@ -39,6 +52,7 @@ static void store_failure(struct consumer *c, const char *id, const char *module
 
 	text_args(&args, text);
 	record_store_unrun(&c->finish, id, module, type, (struct span){args.data, args.len});
+	tell_refused(c, id, type, text);
 }
 
 /* What is logged and answered for each kind of message that cannot run. */
@@ -164,6 +178,8 @@ static void admit(struct consumer *c, struct request *r)
 	if ((r->message.expires_us != TIME_UNSET || revoked_has(&c->revoked, r->message.id)) &&
 	    revoke_check(c, r))
 		return;
+	if (events_has_tasks(c->finish.events))
+		events_received(c->finish.events, r);
 	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > now) {
 		requests_move(&c->requests, r, REQUEST_WAITING_ETA);
 		c->eta_streak++;

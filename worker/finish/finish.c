@@ -11,15 +11,15 @@ static step_fn *const finish_plan[OUTCOME_KIND_COUNT][8] = {
 	[OUTCOME_SUCCESS] = {step_send_links, step_store_success, step_log_success,
 			     step_answer_ack},
 	[OUTCOME_FAILURE] = {step_store_failure, step_fail_chain, step_send_errbacks,
-			     step_log_failure, step_answer_failure},
+			     step_log_failure, step_answer_failure, step_tell_failed},
 	[OUTCOME_RETRY] = {step_store_retry, step_publish_retry, step_log_retry, step_answer_ack},
 	[OUTCOME_IGNORE] = {step_log_ignored, step_answer_ack},
 	[OUTCOME_REJECT] = {step_store_reject, step_fail_chain, step_send_errbacks,
-			    step_answer_reject},
+			    step_tell_rejected, step_answer_reject},
 	[OUTCOME_LOST] = {step_requeue_lost, step_store_failure, step_fail_chain,
-			  step_send_errbacks, step_log_failure, step_answer_ack},
+			  step_send_errbacks, step_log_failure, step_answer_ack, step_tell_failed},
 	[OUTCOME_TIMEOUT] = {step_store_failure, step_fail_chain, step_send_errbacks,
-			     step_log_failure, step_answer_timeout},
+			     step_log_failure, step_tell_failed, step_answer_timeout},
 	[OUTCOME_TERMINATED] = {step_leave_to_broker, step_store_cancelled, step_answer_ack},
 };
 
@@ -77,6 +77,8 @@ void finish_revoked(struct finish *f, struct request *r, enum finish_reason reas
 	log_info("Discarding revoked task: %s%s", label.data, by ? by : "");
 	f->counts.revoked++;
 	finish_tally(f, r, TALLY_REVOKED);
+	if (events_has_tasks(f->events))
+		events_revoked(f->events, r, false, 0, reason == FINISH_EXPIRED);
 	requests_move(f->requests, r, REQUEST_FINISHING);
 	/* The plan of IGNORE less its log line: what is left is the ack. */
 	r->outcome.kind = OUTCOME_IGNORE;

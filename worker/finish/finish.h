@@ -13,6 +13,7 @@
 #include "protocol/signature.h"
 #include "worker/config/config.h"
 #include "worker/finish/acks.h"
+#include "worker/report/events.h"
 #include "worker/request/request.h"
 #include "worker/request/tally.h"
 
@@ -26,10 +27,12 @@ struct finish {
 	struct requests *requests;
 	struct broker *broker;
 	struct backend *backend; /* NULL = results are disabled */
+	struct events *events;	 /* NULL = nobody to tell */
 	struct acks acks;
 	struct finish_counts counts;
 	struct tallies tallies;
 	struct str text;	 /* of the record at hand; only its memory lasts */
+	struct str repr;	 /* of the result at hand, likewise */
 	size_t publishing_bytes; /* retries and links that the broker has not confirmed */
 	size_t lost_records;	 /* not stored, of tasks that the broker will not deliver again */
 	bool is_ending;		 /* what cannot be brought to its end now is left to the broker */

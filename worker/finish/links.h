@@ -18,4 +18,7 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 bool links_fail_chain(struct finish *f, struct request *r, const struct finish_record *record,
 		      links_done_fn *done);
 
+/* Sends the task of a signature, for nobody in particular; logs when it cannot. */
+void links_call(struct finish *f, const json_t *signature);
+
 #endif

@@ -21,6 +21,28 @@ struct route {
 	int delivery_mode;
 };
 
+static void tell_sent(struct finish *f, const struct task_message *m, const struct route *route)
+{
+	bool is_direct = route->exchange[0] == '\0';
+
+	events_sent(f->events, &(struct event_message){
+				       .uuid = m->id,
+				       .root_id = m->root_id ? m->root_id : m->id,
+				       .parent_id = m->parent_id,
+				       .name = m->task,
+				       .args = m->argsrepr,
+				       .kwargs = m->kwargsrepr,
+				       .retries = m->retries,
+				       .eta_us = m->eta_us,
+				       .expires_us = m->expires_us,
+				       .queue = route->declare ? route->declare->name
+						: is_direct    ? route->routing_key
+							       : f->config->task_default_queue,
+				       .exchange = route->exchange,
+				       .routing_key = route->routing_key,
+			       });
+}
+
 static int publish(struct finish *f, const struct task_message *m, const struct route *route,
 		   broker_published_fn *done, void *ctx, struct err *err)
 {
@@ -53,6 +75,8 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 		p.expiration = expiration;
 	}
 	result = broker_publish(f->broker, &p, done, ctx, err);
+	if (result == 0 && events_has_sent(f->events))
+		tell_sent(f, m, route);
 	json_decref(headers);
 	return result;
 }

@@ -156,24 +156,34 @@ enum step_result step_send_errbacks(struct finish *f, struct request *r)
 	return links_after_failure(f, r, on_errbacks_sent) ? STEP_WAIT : STEP_NEXT;
 }
 
-/* Python's repr of the result, as Celery's log shows it; only made when somebody reads it. */
+static void log_success(const struct request *r, const char *repr)
+{
+	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+	auto_str label = STR_INIT(4096);
+	auto_str runtime = STR_INIT(64);
+
+	request_label(&label, r);
+	float_repr(&runtime, r->outcome.runtime_s);
+	log_write(LOG_INFO, &ctx, "Task %s succeeded in %ss: %s", label.data, runtime.data, repr);
+}
+
+/* Python's repr of the result, as log and events show it; only made when somebody reads it. */
 enum step_result step_log_success(struct finish *f, struct request *r)
 {
-	auto_str label = STR_INIT(4096);
-	auto_str value = STR_INIT(8192);
-	auto_str runtime = STR_INIT(64);
+	bool has_log = log_is_on(LOG_INFO), has_events = events_has_tasks(f->events);
 
 	f->counts.succeeded++;
 	finish_tally(f, r, TALLY_SUCCEEDED);
-	if (!log_is_on(LOG_INFO))
+	if (!has_log && !has_events)
 		return STEP_NEXT;
-	request_label(&label, r);
-	float_repr(&runtime, r->outcome.runtime_s);
-	pyjson_repr_text(&value, r->outcome.result, r->outcome.result_len, 1024, 3, false);
-	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
+	str_reset(&f->repr);
+	pyjson_repr_text(&f->repr, r->outcome.result, r->outcome.result_len, 1024, 3, false);
+	const char *repr = f->repr.data ? f->repr.data : "";
 
-	log_write(LOG_INFO, &ctx, "Task %s succeeded in %ss: %s", label.data, runtime.data,
-		  value.data ? value.data : "");
+	if (has_log)
+		log_success(r, repr);
+	if (has_events)
+		events_succeeded(f->events, r, (struct span){repr, f->repr.len});
 	return STEP_NEXT;
 }
 
@@ -209,6 +219,28 @@ enum step_result step_log_failure(struct finish *f, struct request *r)
 	return STEP_NEXT;
 }
 
+/* The message's answer, and its event where there is one. */
+static void give_answer(struct finish *f, struct request *r, enum answer how)
+{
+	bool is_told = how != ANSWER_ACK && !r->is_settled && events_has_tasks(f->events);
+
+	acks_answer(&f->acks, r, how);
+	if (is_told)
+		events_rejected(f->events, r, how == ANSWER_REQUEUE);
+}
+
+enum step_result step_tell_failed(struct finish *f, struct request *r)
+{
+	if (events_has_tasks(f->events))
+		events_failed(f->events, r);
+	return STEP_NEXT;
+}
+
+enum step_result step_tell_rejected(struct finish *f, struct request *r)
+{
+	return r->outcome.requeue ? STEP_NEXT : step_tell_failed(f, r);
+}
+
 enum step_result step_answer_ack(struct finish *f, struct request *r)
 {
 	acks_answer(&f->acks, r, ANSWER_ACK);
@@ -217,13 +249,13 @@ enum step_result step_answer_ack(struct finish *f, struct request *r)
 
 enum step_result step_answer_failure(struct finish *f, struct request *r)
 {
-	acks_answer(&f->acks, r, r->policy.acks_on_failure ? ANSWER_ACK : ANSWER_REJECT);
+	give_answer(f, r, r->policy.acks_on_failure ? ANSWER_ACK : ANSWER_REJECT);
 	return STEP_NEXT;
 }
 
 enum step_result step_answer_timeout(struct finish *f, struct request *r)
 {
-	acks_answer(&f->acks, r, r->policy.acks_on_timeout ? ANSWER_ACK : ANSWER_REQUEUE);
+	give_answer(f, r, r->policy.acks_on_timeout ? ANSWER_ACK : ANSWER_REQUEUE);
 	return STEP_NEXT;
 }
 
@@ -281,8 +313,12 @@ enum step_result step_publish_retry(struct finish *f, struct request *r)
 
 	r->finish = f;
 	f->publishing_bytes += publishing_size(r);
-	if (publisher_retry(f, r, on_retry_published, r, &err) == 0)
+	if (publisher_retry(f, r, on_retry_published, r, &err) == 0) {
+		/* Not later: the next try may come before the confirm, and its events follow. */
+		if (events_has_tasks(f->events))
+			events_retried(f->events, r);
 		return STEP_WAIT;
+	}
 	on_retry_published(r, &err);
 	return STEP_WAIT; /* the plan went on above */
 }
@@ -345,6 +381,8 @@ static void set_reject_exception(struct outcome *o)
 	str_puts(&args, ", false]");
 	free(o->exc_args);
 	o->exc_args = str_detach(&args);
+	free(o->exc_repr);
+	o->exc_repr = mem_printf("reject requeue=False: %s", reason);
 }
 
 enum step_result step_store_reject(struct finish *f, struct request *r)
@@ -365,7 +403,7 @@ enum step_result step_store_reject(struct finish *f, struct request *r)
 
 enum step_result step_answer_reject(struct finish *f, struct request *r)
 {
-	acks_answer(&f->acks, r, r->outcome.requeue ? ANSWER_REQUEUE : ANSWER_REJECT);
+	give_answer(f, r, r->outcome.requeue ? ANSWER_REQUEUE : ANSWER_REJECT);
 	return STEP_NEXT;
 }
 
@@ -378,7 +416,7 @@ enum step_result step_requeue_lost(struct finish *f, struct request *r)
 		return STEP_NEXT;
 	f->counts.requeued++;
 	finish_tally(f, r, TALLY_REQUEUED);
-	acks_answer(&f->acks, r, ANSWER_REQUEUE);
+	give_answer(f, r, ANSWER_REQUEUE);
 	return STEP_END;
 }
 

@@ -142,7 +142,7 @@ START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 	static const char *const lacking[] = {
 		"task_routes: {}",	   "beat_schedule: {}",	      "worker_autoscaler: x",
 		"database_url: sqlite://", "broker_use_ssl: true",    "CELERY_ROUTES: {}",
-		"CELERYBEAT_SCHEDULE: {}", "task_serializer: pickle", "CELERY_SEND_EVENTS: true"};
+		"CELERYBEAT_SCHEDULE: {}", "task_serializer: pickle", "event_serializer: pickle"};
 
 	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
 		begin(lacking[i]);
