@@ -121,4 +121,5 @@ def test_mutated_requests_silence_nothing(broker, worker, results):
     client.settle()
     assert one.is_alive()
     assert results.value(broker.send("add", (1, 2))) == 3
-    assert one.rss() < before + (64 << 10), (before, one.rss())
+    if "address" not in os.environ.get("SMALLAGE_BUILD", ""):  # which keeps what was freed
+        assert one.rss() < before + (64 << 10), (before, one.rss())

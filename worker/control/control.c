@@ -14,10 +14,8 @@
 #define MAX_ERROR 4096
 
 static const struct control_command *const families[] = {
-	control_inspect_commands,
-	control_consumer_commands,
-	control_pool_commands,
-	control_task_commands,
+	control_inspect_commands, control_consumer_commands, control_event_commands,
+	control_pool_commands,	  control_task_commands,
 };
 
 static bool is_text(const json_t *value, const char *text)

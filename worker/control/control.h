@@ -62,6 +62,7 @@ struct control_command {
 /* Each ends with a row without name. */
 extern const struct control_command control_inspect_commands[];
 extern const struct control_command control_consumer_commands[];
+extern const struct control_command control_event_commands[];
 extern const struct control_command control_pool_commands[];
 extern const struct control_command control_task_commands[];
 
