@@ -313,3 +313,42 @@ START_TEST(what_was_posted_is_sent_before_the_end) /* timeout 60 */
 	end(&f, &m);
 }
 END_TEST
+
+/* C-62 */
+START_TEST(under_a_memory_alarm_posts_wait_but_nobody_waits_for_them_at_the_end) /* timeout 60 */
+{
+	struct fixture f, g;
+	struct mails m = {0};
+	const char *ex = fixture_queue("alarm");
+
+	if (!fixture_can_administer())
+		return;
+	begin(&f);
+	mails_listen(&m, &f, fixture_queue("alarm-box"), ex);
+	fixture_start(&f);
+	begin(&g);
+	fixture_start(&g);
+	mail_post(&f, ex, "", "before");
+	mail_post(&g, ex, "", "before");
+	ck_assert(fixture_wait(&f, &m.count, 1, 5000));
+	fixture_ctl(&f, "set_vm_memory_high_watermark 0.00001", NULL, 0);
+	fixture_run(&f, 300);
+	fixture_run(&g, 300);
+	for (int i = 0; i < 3; i++) { /* the first is what brings connection.blocked */
+		mail_post(&f, ex, "", "during");
+		mail_post(&g, ex, "", "during");
+		fixture_wait(&f, &f.errors, 1, 3000);
+		fixture_wait(&g, &g.errors, 1, 3000);
+	}
+	ck_assert_uint_eq(f.errors, 1);
+	ck_assert_uint_eq(g.errors, 1);
+	ck_assert_uint_eq(posts_dropped(&f), 0);
+	uint64_t began = uv_hrtime();
+	end(&g, NULL);
+	ck_assert_uint_lt((uv_hrtime() - began) / 1000000, 4000);
+	fixture_ctl(&f, "set_vm_memory_high_watermark 0.8", NULL, 0);
+	ck_assert(fixture_wait(&f, &m.count, 5, 10000));
+	ck_assert_uint_eq(posts_dropped(&f), 0);
+	end(&f, &m);
+}
+END_TEST
