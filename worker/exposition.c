@@ -46,6 +46,21 @@ static void write_control(struct str *out, const struct consumer *c)
 		  "Ids of tasks that are not to run.");
 }
 
+static void write_events(struct str *out, const struct consumer *c)
+{
+	const struct events *e = c->finish.events;
+
+	if (!e)
+		return;
+	put_gauge(out, "smallage_events_enabled", e->has_tasks,
+		  "1 while events about tasks are sent.");
+	put_count(out, "smallage_events_sent_total", e->sent, "Events given to the broker.");
+	put_count(out, "smallage_events_dropped_total", e->dropped,
+		  "Events thrown away because too many waited for the broker.");
+	put_gauge(out, "smallage_events_waiting_bytes", (double)e->waiting_bytes,
+		  "Events that the broker has not confirmed, in bytes.");
+}
+
 static void write_broker(struct str *out, const struct consumer *c)
 {
 	struct broker_stats s = {0};
@@ -194,6 +209,7 @@ void exposition_write(struct str *out, const struct consumer *c, const struct po
 	write_worker(out, c, pool, started_wall_us);
 	write_broker(out, c);
 	write_control(out, c);
+	write_events(out, c);
 	write_backend(out, c);
 	write_pool(out, pool);
 	write_requests(out, c);

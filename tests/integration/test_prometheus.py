@@ -38,7 +38,7 @@ def expressions():
 
 
 def test_the_rules_are_right_and_fire_when_they_should():
-    assert "11 rules found" in promtool("check", "rules", RULES)
+    assert "12 rules found" in promtool("check", "rules", RULES)
     assert "SUCCESS" in promtool("test", "rules", "smallage.rules.test.yml")
     promtool("check", "config", "prometheus.yml")
 
@@ -107,7 +107,7 @@ def test_prometheus_scrapes_the_worker(broker, worker, results, smtp):
         rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
         wait_until(lambda: all(rule["health"] == "ok" for group in prometheus.get("rules")["groups"]
                                for rule in group["rules"]), 20, "evaluated rules")
-        assert len(rules) == 11
+        assert len(rules) == 12
         one.stop()
         wait_until(lambda: prometheus.query("up == 0"), 10, "the end of the worker")
         wait_until(lambda: [alert for alert in prometheus.get("alerts")["alerts"]
