@@ -68,7 +68,7 @@ static inline void fixture_command(struct fixture *f, const char *command, char 
 	FILE *pipe = popen(command, "r");
 	ck_assert_ptr_nonnull(pipe);
 	struct pollfd wait = {.fd = fileno(pipe), .events = POLLIN};
-	char text[4096];
+	char text[65536];
 	size_t len = 0;
 
 	for (;;) {
@@ -81,7 +81,7 @@ static inline void fixture_command(struct fixture *f, const char *command, char 
 		len += (size_t)n;
 	}
 	text[len] = '\0';
-	ck_assert_msg(pclose(pipe) == 0, "%s: %s", command, text);
+	ck_assert_msg(pclose(pipe) == 0, "%.500s: %.500s", command, text);
 	if (out)
 		snprintf(out, size, "%s", text);
 }
