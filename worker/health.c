@@ -84,6 +84,28 @@ static json_t *count_health(const struct consumer *c)
 			 (json_int_t)c->finish.acks.skipped);
 }
 
+static json_t *control_health(const struct consumer *c)
+{
+	struct broker_stats s = {0};
+
+	if (c->broker)
+		broker_stats(c->broker, &s);
+	return json_pack("{s:I, s:I, s:I, s:I}", "messages", (json_int_t)s.mails, "replies",
+			 (json_int_t)s.posts, "replies_dropped", (json_int_t)s.posts_dropped,
+			 "revoked", (json_int_t)revoked_count(&c->revoked));
+}
+
+static json_t *event_health(const struct consumer *c)
+{
+	const struct events *e = c->finish.events;
+
+	if (!e)
+		return json_null();
+	return json_pack("{s:b, s:I, s:I, s:I}", "enabled", e->has_tasks, "sent",
+			 (json_int_t)e->sent, "dropped", (json_int_t)e->dropped, "waiting_bytes",
+			 (json_int_t)e->waiting_bytes);
+}
+
 static json_t *histogram_health(const struct histogram *h)
 {
 	return json_pack("{s:I, s:f}", "count", (json_int_t)histogram_count(h), "sum", h->sum_s);
@@ -189,6 +211,8 @@ void health_write(struct str *out, const struct consumer *c, const struct pool *
 			    json_real((double)(clock_mono_us() - started_us) / 1e6));
 	json_object_set_new(health, "requests", request_health(c));
 	json_object_set_new(health, "counts", count_health(c));
+	json_object_set_new(health, "control", control_health(c));
+	json_object_set_new(health, "events", event_health(c));
 	json_object_set_new(health, "tasks", task_health(c));
 	json_object_set_new(health, "answers", answer_health(c));
 	pyjson_dump(out, health);

@@ -9,6 +9,7 @@
 
 /* {"node", "pid", "version", "uptime_s", "ready", "reasons": [...], "broker": {...},
  * "backend": {...} or null, "pool": {...}, "requests": {...}, "counts": {...},
+ * "control": {...}, "events": {...} or null,
  * "tasks": {name: {...}}, "answers": [...]}, for the local status socket. */
 void health_write(struct str *out, const struct consumer *c, const struct pool *pool,
 		  int64_t started_us);

@@ -90,6 +90,17 @@ def test_the_wait_counts_from_the_time_that_the_message_tells(queue, worker, res
     assert 100 <= wait["sent"]["sum"] < 130
 
 
+def test_control_and_events_are_told(queue, worker, results, app):
+    one = worker("-E", concurrency=1)
+    results.wait_all(queue.send_many("noop", 10))
+    app.control.revoke(["a", "b"], destination=[one.node], reply=True, timeout=5)
+    answer = status(one)[1]
+    assert answer["events"]["enabled"] is True and answer["events"]["sent"] > 30
+    assert answer["events"]["dropped"] == 0
+    assert answer["control"]["revoked"] == 2 and answer["control"]["messages"] >= 1
+    assert answer["control"]["replies"] >= 1 and answer["control"]["replies_dropped"] == 0
+
+
 def answers(one):
     rows = status(one)[1]["answers"]
     return {(row["service"], row["provider"], row["answer"]): row["count"] for row in rows}
