@@ -1,11 +1,14 @@
 """Events, as monitors see them: control.md section 3, lines 33 to 36."""
+import json
 import os
 import signal
 import time
+import urllib.parse
 
 import pytest
 
 import messages
+from messages import new_id
 from recorder import Recorder
 from services.keeper import wait_until
 from worker import JUDGE
@@ -269,3 +272,51 @@ def test_times_are_true_in_every_zone(queue, worker, recorder):
     worker("-E", env={"TZ": "Asia/Kolkata"})
     event = recorder.wait(3, uuid=queue.send("add", (1, 2)))[0]
     assert abs(event["timestamp"] - time.time()) < 5 and ("utcoffset" not in event or JUDGE)
+
+
+def _broadcast(queue, method, **arguments):
+    queue.channel.exchange_declare("celery.pidbox", "fanout", durable=False, auto_delete=False)
+    body = json.dumps({"method": method, "arguments": arguments, "destination": None,
+                       "pattern": None, "matcher": None})
+    queue.channel.basic_publish(messages.Message(body, content_type="application/json",
+                                                 content_encoding="utf-8"), "celery.pidbox", "")
+
+
+@pytest.mark.prefork
+def test_terminate_and_revoke_are_told(queue, worker, recorder):
+    """C-34"""
+    one = worker("-E", concurrency=1)
+    id, later = queue.send("sleep", (30,)), new_id()
+    recorder.wait(2, uuid=id)
+    _broadcast(queue, "revoke", task_id=later)
+    one.wait_log(f"Tasks flagged as revoked: {later}")
+    queue.send("add", (1, 2), id=later)
+    _broadcast(queue, "revoke", task_id=id, terminate=True, signal="SIGTERM")
+    recorder.wait(3, uuid=id)
+    assert recorder.types(id) == ["received", "started", "revoked"]
+    expected = {"terminated": True, "signum": 15, "expired": False}
+    assert {k: recorder.events(uuid=id)[2][k] for k in expected} == expected
+    recorder.wait(1, uuid=later)
+    assert recorder.types(later) == ["revoked"]
+    expected = {"terminated": False, "signum": None, "expired": False}
+    assert {k: recorder.events(uuid=later)[0][k] for k in expected} == expected
+
+
+@pytest.mark.smallage_only("Celery restarts both of its connections")
+def test_the_loss_of_the_publishing_connection_leaves_the_consumer_alone(queue, worker, recorder):
+    """C-71"""
+    one = worker("-E", concurrency=1)
+    recorder.wait(1, type="worker-heartbeat", host=one.node)
+    connections = wait_until(lambda: [c for c in queue.rabbit.connections(queue.vhost)
+                                      if "publisher" in str(c)], 10, "the connection")
+    assert all(c["timeout"] > 0 for c in connections)  # AMQP heartbeats
+    for connection in connections:
+        name = urllib.parse.quote(connection["name"], safe="")
+        queue.rabbit.api("DELETE", f"/connections/{name}")
+    ids = [queue.send("add", (n, n)) for n in range(20)]
+    for id in ids:
+        recorder.wait(3, uuid=id)
+        assert recorder.types(id) == ["received", "started", "succeeded"]
+    assert "Connection to broker lost" not in one.log
+    assert _node_events(recorder, one)[0] == "worker-online"
+    assert "worker-offline" not in _node_events(recorder, one)

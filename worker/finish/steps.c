@@ -424,8 +424,11 @@ enum step_result step_requeue_lost(struct finish *f, struct request *r)
  * connection. One that was terminated by remote control is done with. */
 enum step_result step_leave_to_broker(struct finish *f, struct request *r)
 {
-	if (!r->terminate_signal)
+	if (!r->terminate_signal) {
 		finish_tally(f, r, TALLY_CANCELLED);
+		if (events_has_tasks(f->events))
+			events_cancelled(f->events, r);
+	}
 	return r->is_settled || r->terminate_signal ? STEP_NEXT : STEP_END;
 }
 
@@ -435,6 +438,8 @@ static enum step_result store_terminated(struct finish *f, struct request *r)
 
 	f->counts.revoked++;
 	finish_tally(f, r, TALLY_REVOKED);
+	if (events_has_tasks(f->events))
+		events_revoked(f->events, r, true, r->terminate_signal, false);
 	return r->policy.store_errors ? step_store(f, r, &record) : STEP_NEXT;
 }
 
