@@ -82,8 +82,11 @@ static inline void fixture_command(struct fixture *f, const char *command, char 
 	}
 	text[len] = '\0';
 	ck_assert_msg(pclose(pipe) == 0, "%.500s: %.500s", command, text);
-	if (out)
-		snprintf(out, size, "%s", text);
+	if (!out)
+		return;
+	len = len < size ? len : size - 1;
+	memcpy(out, text, len);
+	out[len] = '\0';
 }
 
 static inline void fixture_ctl(struct fixture *f, const char *arguments, char *out, size_t size)
