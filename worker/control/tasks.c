@@ -197,30 +197,39 @@ static json_t *run_terminate(struct control *c, const json_t *arguments,
 
 /* --- revoke_by_stamped_headers --- */
 
+/* "k=v" as a member of `headers`. */
+static bool add_header(json_t *headers, const json_t *item, struct control_error *error)
+{
+	const char *text = json_string_value(item);
+
+	if (!text) {
+		control_raise(error, "AttributeError", "'%s' object has no attribute 'split'",
+			      python_type(item));
+		return false;
+	}
+	size_t len = strcspn(text, "=");
+
+	if (!text[len]) {
+		control_raise(error, "IndexError", "list index out of range");
+		return false;
+	}
+	auto_free char *name = mem_dup(text, len);
+
+	json_object_set_new(headers, name,
+			    json_stringn(text + len + 1, strcspn(text + len + 1, "=")));
+	return true;
+}
+
 /* ["k=v", ...] to {"k": "v", ...}; NULL with `error`. */
 static json_t *headers_of_list(const json_t *list, struct control_error *error)
 {
 	json_t *headers = json_object();
 
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *item = json_array_get(list, i);
-		const char *text = json_string_value(item);
-		const char *equals = text ? strchr(text, '=') : NULL;
-
-		if (!text)
-			control_raise(error, "AttributeError",
-				      "'%s' object has no attribute 'split'", python_type(item));
-		else if (!equals)
-			control_raise(error, "IndexError", "list index out of range");
-		if (error->text.len > 0) {
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (!add_header(headers, json_array_get(list, i), error)) {
 			json_decref(headers);
 			return NULL;
 		}
-		auto_free char *name = mem_dup(text, (size_t)(equals - text));
-
-		json_object_set_new(headers, name,
-				    json_stringn(equals + 1, strcspn(equals + 1, "=")));
-	}
 	return headers;
 }
 

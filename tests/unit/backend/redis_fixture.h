@@ -15,8 +15,6 @@
 #define SUCCESS	 "{\"status\": \"SUCCESS\", \"result\": 3}"
 #define FAILURE	 "{\"status\": \"FAILURE\", \"result\": {}}"
 #define STARTED	 "{\"status\": \"STARTED\", \"result\": null}"
-#define RETRY	 "{\"status\": \"RETRY\", \"result\": {}}"
-#define REVOKED	 "{\"status\": \"REVOKED\", \"result\": {}}"
 #define KEY	 "celery-task-meta-"
 #define MAX_SEEN 4096
 
@@ -137,8 +135,7 @@ static inline void tear_down(struct fixture *x)
 static inline void store_as(struct fixture *x, const char *id, enum task_state state,
 			    const char *text)
 {
-	struct backend_record record = {
-		.task_id = id, .state = state, .is_only = false, .data = text, .len = strlen(text)};
+	struct backend_record record = {id, state, false, text, strlen(text), false};
 
 	backend_store(x->backend, &record, on_done, x);
 }
@@ -147,19 +144,7 @@ static inline void store_as(struct fixture *x, const char *id, enum task_state s
 static inline void store_only(struct fixture *x, const char *id, enum task_state state,
 			      const char *text)
 {
-	struct backend_record record = {
-		.task_id = id, .state = state, .is_only = true, .data = text, .len = strlen(text)};
-
-	backend_store(x->backend, &record, on_done, x);
-}
-
-static inline void store_revoke(struct fixture *x, const char *id)
-{
-	struct backend_record record = {.task_id = id,
-					.state = TASK_REVOKED,
-					.is_revoke = true,
-					.data = REVOKED,
-					.len = strlen(REVOKED)};
+	struct backend_record record = {id, state, true, text, strlen(text), false};
 
 	backend_store(x->backend, &record, on_done, x);
 }
@@ -167,11 +152,7 @@ static inline void store_revoke(struct fixture *x, const char *id)
 /* Without `done`. */
 static inline void store_silently(struct fixture *x, const char *id, const char *text)
 {
-	struct backend_record record = {.task_id = id,
-					.state = TASK_SUCCESS,
-					.is_only = true,
-					.data = text,
-					.len = strlen(text)};
+	struct backend_record record = {id, TASK_SUCCESS, true, text, strlen(text), false};
 
 	backend_store(x->backend, &record, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* What a store and a read do on a server that is well. */
 #include "tests/unit/backend/redis_fixture.h"
+#include "tests/unit/backend/redis_revoke.h"
 
 /* T-97 */
 START_TEST(a_record_lies_under_its_key_for_a_day)

@@ -1,4 +1,5 @@
 /* Servers that die, refuse, stand still: nothing is lost, nothing out of order. */
+#include "tests/unit/backend/redis_revoke.h"
 #include "tests/unit/backend/redis_user.h"
 
 #define MANY 1000
