@@ -283,7 +283,9 @@ START_TEST(a_pool_grows_to_200_and_back) /* timeout 60 */
 	large = read_status(getpid(), "RssShmem:");
 	ck_assert_int_eq(pool_shrink(b.pool, MANY - 1, NULL), 0);
 	wait_for_size(&b, 1);
-	ck_assert_uint_le(read_status(getpid(), "RssShmem:"), small + (large - small) / 10);
+	/* The last ends may be known to the system only. */
+	while (read_status(getpid(), "RssShmem:") > small + (large - small) / 10)
+		uv_run(&b.loop, UV_RUN_ONCE);
 	end(&b);
 }
 END_TEST
