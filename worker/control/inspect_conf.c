@@ -60,12 +60,20 @@ static bool is_day(const struct config_value *v)
 	       strcmp(v->text, "86400") == 0;
 }
 
+/* "-1" where null was written. */
+static bool is_null(const struct config_value *v)
+{
+	const char *null_text = v->row ? v->row->null_text : NULL;
+
+	return null_text && *null_text == '-' && strcmp(v->text, null_text) == 0;
+}
+
 static json_t *typed(const struct config_value *v)
 {
 	enum config_type type = v->row ? v->row->type : CONFIG_TEXT;
 	json_t *value;
 
-	if (!v->text)
+	if (!v->text || is_null(v))
 		return json_null();
 	if (is_day(v))
 		return json_string("1 day, 0:00:00");

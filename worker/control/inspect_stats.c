@@ -29,11 +29,16 @@ static json_t *alternates(const char *urls)
 	for (unsigned i = 0; second; i++) {
 		auto_free char *url = url_list_item(urls, i);
 		auto_str text = STR_INIT(8192);
+		struct url parts;
 
 		if (!url)
 			break;
-		mask_urls(&text, url, "**");
-		json_array_append_new(list, json_string(text.data ? text.data : ""));
+		if (url_parse(&parts, url, NULL) == 0)
+			url_format_redacted(&text, &parts);
+		else
+			str_puts(&text, MASK);
+		url_clear(&parts);
+		json_array_append_new(list, json_string(text.data));
 	}
 	return list;
 }
@@ -57,11 +62,15 @@ static json_t *broker(const struct config *config)
 
 	if (!broker_info_read(&info, config->broker_url))
 		return json_string("N/A");
+	/* As py-amqp changes it when it connects. */
+	bool is_local = info.is_amqp && strcmp(info.hostname, "localhost") == 0;
+
 	shown = json_pack(
 		"{s:s, s:s?, s:s, s:i, s:b, s:b, s:s, s:o, s:o, s:s?, s:n, s:o, s:s, s:o, s:n}",
-		"hostname", info.hostname, "userid", info.userid, "virtual_host", info.virtual_host,
-		"port", info.port, "insist", 0, "ssl", info.is_tls, "transport", info.transport,
-		"connect_timeout", number(config->broker_connection_timeout), "transport_options",
+		"hostname", is_local ? "127.0.0.1" : info.hostname, "userid", info.userid,
+		"virtual_host", info.virtual_host, "port", info.port, "insist", 0, "ssl",
+		info.is_tls, "transport", info.transport, "connect_timeout",
+		number(config->broker_connection_timeout), "transport_options",
 		transport_options(config->broker_transport_options), "login_method",
 		info.is_amqp ? "PLAIN" : NULL, "uri_prefix", "heartbeat",
 		config->broker_heartbeat > 0 ? json_real(config->broker_heartbeat)

@@ -87,10 +87,6 @@ bool broker_info_read(struct broker_info *info, const char *urls)
 	info->is_amqp = strncmp(scheme, "amqp", 4) == 0;
 	info->transport = mem_strdup(scheme);
 	info->hostname = mem_strdup(url.host ? url.host : "localhost");
-	if (info->is_amqp && strcmp(info->hostname, "localhost") == 0) {
-		free(info->hostname);
-		info->hostname = mem_strdup("127.0.0.1");
-	}
 	info->userid = mem_strdup(url.user ? url.user : info->is_amqp ? "guest" : NULL);
 	info->virtual_host = mem_strdup(*url.path ? url.path : "/");
 	info->port = url.port ? url.port : info->is_tls ? 5671 : info->is_amqp ? 5672 : 0;
