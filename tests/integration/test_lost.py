@@ -8,6 +8,7 @@ import pytest
 import redis as redis_client
 
 import services
+from recorder import Recorder
 from services import keeper
 from worker import BUILD
 
@@ -27,8 +28,8 @@ def queue(broker):
 @pytest.mark.smallage_only("Celery's child stores its result itself")
 def test_a_child_that_dies_after_its_outcome_changes_nothing(queue, worker):
     """T-171"""
-    with services.Redis() as redis:
-        one = worker(backend_url=redis.url(), concurrency=1)
+    with services.Redis() as redis, Recorder(queue) as recorder:
+        one = worker("-E", backend_url=redis.url(), concurrency=1)
         redis.pause()
         id = queue.send("late", (0,))
         # The task has ended; its record waits for Redis, its ack for the record.
@@ -41,6 +42,8 @@ def test_a_child_that_dies_after_its_outcome_changes_nothing(queue, worker):
         keeper.wait_until(lambda: client.get(f"celery-task-meta-{id}"), 20, "record")
         assert b'"status": "SUCCESS"' in client.get(f"celery-task-meta-{id}")
         queue.wait_counts(0, 0)
+        recorder.wait(3, uuid=id)
         assert one.stop() == 0
+        assert recorder.types(id) == ["received", "started", "succeeded"]
         assert "WorkerLostError" not in one.log
         client.close()
