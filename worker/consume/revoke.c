@@ -18,6 +18,9 @@ static bool is_revoked(const struct consumer *c, const struct request *r, struct
 bool revoke_check(struct consumer *c, struct request *r)
 {
 	const struct task_message *m = &r->message;
+
+	if (m->expires_us == TIME_UNSET && revoked_is_empty(&c->revoked))
+		return false;
 	auto_str why = STR_INIT(4096);
 	auto_str by = STR_INIT(8192);
 

@@ -50,6 +50,10 @@ static inline bool revoked_has(const struct revoked *r, const char *id)
 {
 	return r->ids.table && revoked_find(r, id);
 }
+static inline bool revoked_is_empty(const struct revoked *r)
+{
+	return !r->ids.table && !r->stamps.table;
+}
 /* Drops what has expired. */
 void revoked_purge(struct revoked *r);
 size_t revoked_count(const struct revoked *r);
