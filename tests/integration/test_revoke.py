@@ -260,6 +260,17 @@ def test_a_backend_that_is_down_delays_no_reply(queue, worker, control):
     assert len(control("revoked")) == 500
 
 
+@pytest.mark.deviates("Celery waits for the backend before it answers")
+def test_a_backend_that_is_slow_delays_no_reply(queue, worker, results, control):
+    """C-66: the record is there once it can be."""
+    worker()
+    id = messages.new_id()
+    results.client.execute_command("CLIENT", "PAUSE", 3000, "WRITE")
+    control("revoke", task_id=id)
+    assert control.took < 1
+    assert reason(results.wait(id, "REVOKED")) == ["revoked"]
+
+
 STAMPED = [({"st": "abc"}, {"st": "abc"}), ({"st": "abc"}, {"st": ["x", "abc"]}),
            (["st=abc"], {"st": "abc"}), ({"st": ["q", "abc"]}, {"st": ["abc", "y"]}),
            ({"two": "abc"}, {"one": "1", "two": "abc"}), ({"n": 1}, {"n": 1})]
