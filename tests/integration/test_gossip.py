@@ -56,6 +56,12 @@ def test_the_clock_follows_the_others(queue, worker, recorder):
                                    "celeryev", "worker.heartbeat")
     wait_until(lambda: recorder.events("worker-heartbeat", host=one.node)[-1]["clock"] > 100000,
                10, "the clock")
+
+
+@pytest.mark.deviates("Celery's worker hears nothing more, or ends")
+def test_what_cannot_be_understood_is_passed_over(queue, worker, recorder):
+    one = worker(alone=False)
+    recorder.wait(1, type="worker-heartbeat", host=one.node)
     for bad in (b"{{{", b"[1]", b"7", b'{"type": 5}', b'{"type":"worker-x","clock":"y"}',
                 b'{"type":"worker-heartbeat","hostname":7,"clock":-5}'):
         recorder.channel.basic_publish(_raw(bad), "celeryev", "worker.heartbeat")
