@@ -7,26 +7,43 @@
 #include "base/text.h"
 #include "worker/worker.h"
 
+#define REMOTE_CODES                                                                               \
+	"Exit code: 0 answered, 69 nobody answered in time or the broker cannot be reached, 2 "    \
+	"the "                                                                                     \
+	"command\nline or a setting is wrong.\n"
+
 const struct cmd cmd_table[] = {
 	{"worker", "[OPTIONS]", "Run tasks: what `celery worker` does.",
 	 "Without a broker the worker needs no server: messages and results are files below\n"
 	 "./smallage-data. Settings also come from smallage.yaml and the environment\n"
 	 "(CELERY_BROKER_URL, ...); see smallage(1) and docs/CONFIG.md.\n",
-	 CONFIG_FOR_WORKER, NULL, worker_main},
+	 CONFIG_FOR_WORKER, NULL, NULL, worker_main},
 	{"call", "[OPTIONS] NAME [ARGS]", "Send a task and wait for its result.",
 	 "ARGS is one JSON list, or words: what reads as JSON is that value, anything else a "
 	 "string.\nExit code: 0 the task succeeded, 1 it failed or could not be sent, 2 no result "
 	 "in time.\n",
-	 CONFIG_FOR_CALL, cmd_call_options, cmd_call},
+	 CONFIG_FOR_CALL, cmd_call_options, NULL, cmd_call},
 	{"status", "[OPTIONS]", "Ask the local worker how it is, in milliseconds.",
 	 "Exit code: 0 ready, 1 running but not ready, 2 no worker answers. For health checks.\n",
-	 CONFIG_FOR_STATUS, cmd_status_options, cmd_status},
+	 CONFIG_FOR_STATUS, cmd_status_options, NULL, cmd_status},
+	{"ping", "[OPTIONS]", "Ask workers through the broker whether they are well.",
+	 "For health checks: `smallage ping -d celery@%h` ends with the answer. Without -d all "
+	 "nodes "
+	 "are\nasked, and the end is when none answered for the time of -t.\n" REMOTE_CODES,
+	 CONFIG_FOR_REMOTE, cmd_remote_options + 1, NULL, cmd_ping},
+	{"inspect", "[OPTIONS] COMMAND [ARGS]", "Ask workers, in C or Python, what they do.",
+	 REMOTE_CODES "\nCommands:\n\n", CONFIG_FOR_REMOTE, cmd_remote_options, cmd_inspect_list,
+	 cmd_inspect},
+	{"control", "[OPTIONS] COMMAND [ARGS]", "Tell workers, in C or Python, what to do.",
+	 REMOTE_CODES "An error that a node tells of is an answer too: 0, as in Celery.\n"
+		      "\nCommands:\n\n",
+	 CONFIG_FOR_REMOTE, cmd_remote_options, cmd_control_list, cmd_control},
 	{"check", "[OPTIONS]", "Try settings, plug-ins, broker, results and mail server.",
 	 "Takes the options of `smallage worker`. Exit code: 0 all is well, 1 something failed.\n",
-	 CONFIG_FOR_CHECK, cmd_check_options, cmd_check},
-	{"help", "[COMMAND]", "Explain a command.", NULL, 0, NULL, cmd_help},
-	{"version", "", "Print the version.", NULL, 0, NULL, cmd_version},
-	{NULL, NULL, NULL, NULL, 0, NULL, NULL},
+	 CONFIG_FOR_CHECK, cmd_check_options, NULL, cmd_check},
+	{"help", "[COMMAND]", "Explain a command.", NULL, 0, NULL, NULL, cmd_help},
+	{"version", "", "Print the version.", NULL, 0, NULL, NULL, cmd_version},
+	{NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL},
 };
 
 const struct cmd *cmd_find(const char *name)

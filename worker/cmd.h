@@ -10,11 +10,12 @@
 
 struct cmd {
 	const char *name;
-	const char *usage;	      /* what stands behind the name */
-	const char *help;	      /* one line */
-	const char *more;	      /* text below the options, or NULL */
-	enum config_command options;  /* rows of the settings table it takes; 0 = none */
-	const struct cli_option *own; /* options of its own, or NULL */
+	const char *usage;		   /* what stands behind the name */
+	const char *help;		   /* one line */
+	const char *more;		   /* text below the options, or NULL */
+	enum config_command options;	   /* rows of the settings table it takes; 0 = none */
+	const struct cli_option *own;	   /* options of its own, or NULL */
+	void (*add_list)(struct str *out); /* lines "  name  help" below that text, or NULL */
 	int (*run)(int argc, char **argv);
 };
 
@@ -33,8 +34,15 @@ int cmd_version(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_call(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_ping(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_control(int argc, char **argv);
+/* What the two can ask. */
+void cmd_inspect_list(struct str *out);
+void cmd_control_list(struct str *out);
 
-extern const struct cli_option cmd_check_options[], cmd_call_options[], cmd_status_options[];
+extern const struct cli_option cmd_check_options[], cmd_call_options[], cmd_status_options[],
+	cmd_remote_options[];
 
 /* docs/CONFIG.md and docs/man/smallage.1, out of the same tables. */
 int cmd_doc_markdown(struct str *out, struct err *err);

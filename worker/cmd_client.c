@@ -51,6 +51,7 @@ static void on_broker_notice(void *ctx, bool is_error, const char *text)
 	struct client *c = ctx;
 
 	if (is_error) {
+		c->is_broker_in_trouble = true;
 		err_clear(&c->broker_err);
 		err_set(&c->broker_err, ERR_IO, "%s", text);
 	}
@@ -134,7 +135,7 @@ static int url_count(const char *urls)
 	return count;
 }
 
-int client_connect_broker(struct client *c, double timeout_s, struct err *err)
+int client_open_broker(struct client *c, struct err *err)
 {
 	const struct config *config = c->config;
 	const struct broker_options options = {
@@ -154,8 +155,11 @@ int client_connect_broker(struct client *c, double timeout_s, struct err *err)
 	};
 
 	c->broker = broker_open(&options, err);
-	if (!c->broker)
-		return -1;
+	return c->broker ? 0 : -1;
+}
+
+int client_await_broker(struct client *c, double timeout_s, struct err *err)
+{
 	broker_start(c->broker);
 	if (!client_wait(c, &c->is_broker_settled, timeout_s))
 		return err_set(err, ERR_TIMEOUT, "no connection within %g s%s%s", timeout_s,
@@ -164,6 +168,13 @@ int client_connect_broker(struct client *c, double timeout_s, struct err *err)
 		return err_set(err, ERR_IO, "%s",
 			       c->broker_err.text[0] ? c->broker_err.text : "no connection");
 	return 0;
+}
+
+int client_connect_broker(struct client *c, double timeout_s, struct err *err)
+{
+	if (client_open_broker(c, err) != 0)
+		return -1;
+	return client_await_broker(c, timeout_s, err);
 }
 
 int client_connect_backend(struct client *c, struct err *err)

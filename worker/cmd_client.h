@@ -1,9 +1,10 @@
 /*
- * What `smallage call` and `smallage check` share: a loop with one broker that only publishes and
- * one result store, each step with a deadline.
+ * What the commands that talk to servers share: a loop with one broker from which no tasks are
+ * taken and one result store, each step with a deadline.
  *
  *     client_open(&c, config);
- *     client_connect_broker(&c, 10, &err) ... client_connect_backend(&c, &err) ...
+ *     client_open_broker(&c, &err) ... client_await_broker(&c, 10, &err) ...
+ *     client_connect_backend(&c, &err) ...
  *     client_wait(&c, &flag, seconds);
  *     client_close(&c);
  */
@@ -23,8 +24,9 @@ struct client {
 	const struct config *config;
 	struct broker *broker;
 	struct backend *backend;
-	char host[256];	       /* of the broker, once it is up */
-	struct err broker_err; /* why the last attempt failed */
+	char host[256];		   /* of the broker, once it is up */
+	struct err broker_err;	   /* why the last attempt failed, or the last trouble told */
+	bool is_broker_in_trouble; /* something was told that went wrong while it was up */
 	struct err backend_err;
 	bool is_broker_settled, is_broker_up, is_broker_closed;
 	bool is_backend_failed, is_backend_closed;
@@ -34,7 +36,10 @@ struct client {
 };
 
 void client_open(struct client *c, const struct config *config);
-/* Connects and consumes nothing. */
+/* To be told what to listen to before it is awaited. */
+int client_open_broker(struct client *c, struct err *err);
+int client_await_broker(struct client *c, double timeout_s, struct err *err);
+/* Both. */
 int client_connect_broker(struct client *c, double timeout_s, struct err *err);
 int client_connect_backend(struct client *c, struct err *err);
 /* Reads the record of a task id that does not exist: the store can be reached and read. */

@@ -194,6 +194,17 @@ static void roff_options(struct str *out, const struct cmd *cmd)
 	roff_list(out, cli_extra_options, cmd->options);
 }
 
+/* Kept as it is on the terminal. */
+static void roff_list_of(struct str *out, const struct cmd *cmd)
+{
+	auto_str list = STR_INIT(DOC_MAX);
+
+	cmd->add_list(&list);
+	str_puts(out, ".PP\n.nf\n");
+	roff_text(out, list.data);
+	str_puts(out, ".fi\n");
+}
+
 static void roff_commands(struct str *out)
 {
 	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++) {
@@ -206,6 +217,8 @@ static void roff_commands(struct str *out)
 			str_puts(out, ".PP\n");
 			roff_text(out, cmd->more);
 		}
+		if (cmd->add_list)
+			roff_list_of(out, cmd);
 		if (cmd->options)
 			roff_options(out, cmd);
 	}
@@ -300,6 +313,9 @@ static const char roff_end[] =
 	"smallage worker \\-b amqp://admin:admin@localhost// \\-\\-result\\-backend "
 	"redis://localhost/0 \\-c 4\n"
 	"smallage status \\-\\-json\n"
+	"smallage ping \\-d celery@%h\n"
+	"smallage inspect \\-j active\n"
+	"smallage control revoke 701d2b3c\\-4c39\\-4b8e\\-9a57\\-5f0e1d2c3b4a\n"
 	".fi\n"
 	".SH SEE ALSO\n"
 	"docs/CONFIG.md, docs/TASKS.md, docs/OPERATIONS.md\n";

@@ -25,6 +25,8 @@ void cmd_help_text(struct str *out, const struct cmd *cmd)
 	}
 	if (cmd->more)
 		str_addf(out, "\n%s", cmd->more);
+	if (cmd->add_list)
+		cmd->add_list(out);
 }
 
 int cmd_help(int argc, char **argv)

@@ -86,12 +86,12 @@ class RabbitMQ:
         def is_up():
             if self.process.poll() is not None:
                 raise AssertionError("RabbitMQ ended at its start:\n" + self.log[-3000:])
-            return self._speaks_amqp() and (not self.api_port or self._api_answers())
+            return self.speaks_amqp() and (not self.api_port or self._api_answers())
 
         keeper.wait_until(is_up, timeout, "RabbitMQ", 0.05)
         return self
 
-    def _speaks_amqp(self):
+    def speaks_amqp(self):
         """The listener opens before the node takes logins; the greeting comes when it does."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as probe:
