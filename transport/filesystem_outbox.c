@@ -23,6 +23,7 @@ struct filesystem_outbox {
 	const struct map *exchange_types;
 	size_t max_bytes, bytes, count;
 	struct list_node letters; /* struct letter */
+	unsigned serial;	  /* of the next file */
 };
 
 struct letter {
@@ -99,8 +100,18 @@ int filesystem_outbox_add(struct filesystem_outbox *box, const struct publicatio
 	return 0;
 }
 
+/* Readers sort by name, so of one millisecond's messages the first must have the least. */
+static void name_in_order(struct filesystem_outbox *box, char id[37])
+{
+	char serial[9];
+
+	uuid4(id);
+	snprintf(serial, sizeof(serial), "%08x", box->serial++);
+	memcpy(id, serial, 8);
+}
+
 /* Names as kombu makes them: milliseconds of the monotonic clock, UUID, queue. */
-static int write_message(const struct filesystem_outbox *box, const struct letter *letter,
+static int write_message(struct filesystem_outbox *box, const struct letter *letter,
 			 const char *queue, struct err *err)
 {
 	auto_free char *temp = NULL, *path = NULL;
@@ -109,7 +120,7 @@ static int write_message(const struct filesystem_outbox *box, const struct lette
 	if (queue[0] == '\0' || strchr(queue, '/') != NULL || strlen(queue) > MAX_QUEUE_NAME)
 		return err_set(err, ERR_INVALID, "queue name '%.200s' cannot be a file name",
 			       queue);
-	uuid4(id);
+	name_in_order(box, id);
 	temp = mem_printf("%s/" FILESYSTEM_TEMP_PREFIX "%s", box->data_folder, id);
 	path = mem_printf("%s/%lld_%s.%s.msg", box->data_folder,
 			  (long long)((clock_mono_us() + 500) / 1000), id, queue);
@@ -122,8 +133,7 @@ static int write_message(const struct filesystem_outbox *box, const struct lette
 	return -1;
 }
 
-static int write_routed(const struct filesystem_outbox *box, const struct letter *letter,
-			struct err *err)
+static int write_routed(struct filesystem_outbox *box, const struct letter *letter, struct err *err)
 {
 	const char *type = map_get(box->exchange_types, letter->exchange);
 	json_auto_t *queues = filesystem_route(box->control_folder, letter->exchange, type,

@@ -120,6 +120,26 @@ START_TEST(the_order_is_by_number_not_by_text)
 END_TEST
 
 /* C-55: kombu makes the name, locks, writes. */
+START_TEST(what_one_process_writes_is_read_in_its_order)
+{
+	struct fixture x;
+	char body[16];
+
+	set_up(&x);
+	start(&x, "q");
+	for (int i = 0; i < 1000; i++) {
+		snprintf(body, sizeof(body), "%d", i);
+		publish(&x, "", "q", body);
+	}
+	wait_until(&x.loop, x.seen == 1000, 20000);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(body, sizeof(body), "%d", i);
+		ck_assert_str_eq(x.bodies[i], body);
+	}
+	tear_down(&x);
+}
+END_TEST
+
 START_TEST(a_file_is_not_read_before_it_is_whole)
 {
 	struct fixture x;
