@@ -1,10 +1,12 @@
 """No server at all: an unchanged Celery producer over filesystem:// and file://."""
 import json
 import signal
+import threading
 
 import pytest
 from celery import Celery
 
+from services.keeper import wait_until
 from worker import JUDGE, Worker
 
 pytestmark = pytest.mark.skipif(JUDGE, reason="smallage_only: starts without a server")
@@ -125,3 +127,26 @@ def test_a_warm_stop_gives_back_what_was_not_started(app, start, folders):
     start(concurrency=4)
     for result in sent:
         result.get(timeout=20, interval=0.01)
+
+
+def test_a_python_monitor_hears_the_events_in_order(app, folders, start):
+    """C-55"""
+    seen = []
+
+    def listen():
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"*": seen.append})
+            receiver.capture(wakeup=False)
+
+    threading.Thread(target=listen, daemon=True).start()
+    wait_until((folders[1].parent / "control" / "celeryev.exchange").exists, 10, "the monitor")
+    worker = start("-E")
+    results = [app.send_task("testtasks.add", (n, n)) for n in range(30)]
+    for n, result in enumerate(results):
+        assert result.get(timeout=10) == 2 * n
+    assert worker.stop() == 0
+    wait_until(lambda: [e for e in seen if e["type"] == "worker-offline"], 30, "the last event")
+    assert seen[0]["type"] == "worker-online" and seen[-1]["type"] == "worker-offline"
+    for result in results:
+        assert [e["type"] for e in seen if e.get("uuid") == result.id] == [
+            "task-received", "task-started", "task-succeeded"]
