@@ -55,7 +55,7 @@ struct remote {
 	json_t *workers; /* nodes that answered the probe */
 	json_t *doubles; /* nodes that answered more than once */
 	size_t bytes;
-	bool has_news;
+	bool has_news, is_sent;
 	struct err err;
 };
 
@@ -200,10 +200,9 @@ static void on_published(void *ctx, const struct err *err)
 {
 	struct remote *r = ctx;
 
-	if (!err)
-		return;
-	err_set(&r->err, err->code, "%s", err->text);
-	r->has_news = true;
+	if (err)
+		err_set(&r->err, err->code, "%s", err->text);
+	r->is_sent = true;
 	client_wake(&r->client);
 }
 
@@ -257,10 +256,8 @@ static int listen_for_replies(struct remote *r, struct err *err)
 	return broker_listen(r->client.broker, &def, on_mail, r, err);
 }
 
-static int connect_broker(struct remote *r, struct err *err)
+static int connect_broker(struct remote *r, double limit_s, struct err *err)
 {
-	double limit_s = r->timeout_s > 0 ? r->timeout_s : r->config->broker_connection_timeout;
-
 	if (listen_for_replies(r, err) != 0 || client_await_broker(&r->client, limit_s, err) != 0)
 		return -1;
 	if (r->client.is_broker_in_trouble)
@@ -270,20 +267,27 @@ static int connect_broker(struct remote *r, struct err *err)
 
 /* Celery's beat may answer ping, and nothing else. Nodes answer in the order of the questions: who
  * answers the second and not the first is no worker. */
-static int ask_all(struct remote *r, struct err *err)
+static int ask_all(struct remote *r, double limit_s, struct err *err)
 {
 	if (strcmp(r->command->name, "ping") == 0 && ask(r, "clock", NULL, r->probe, err) != 0)
 		return -1;
-	return ask(r, r->command->name, r->arguments, r->ticket, err);
+	/* Either may be the one that is told of; they share a connection. */
+	if (ask(r, r->command->name, r->arguments, r->ticket, err) != 0)
+		return -1;
+	if (!client_wait(&r->client, &r->is_sent, limit_s))
+		return err_set(err, ERR_TIMEOUT, "the broker did not take the request within %g s",
+			       limit_s);
+	return 0;
 }
 
 /* Until the named ones have answered, or nobody for so long. */
 static void collect(struct remote *r)
 {
-	do
+	while (r->err.code == ERR_NONE && !is_complete(r)) {
 		r->has_news = false;
-	while (client_wait(&r->client, &r->has_news, r->timeout_s) && r->err.code == ERR_NONE &&
-	       !is_complete(r));
+		if (!client_wait(&r->client, &r->has_news, r->timeout_s))
+			return;
+	}
 }
 
 /* The end */
@@ -375,17 +379,18 @@ static int finish(const struct remote *r)
 
 static int talk(struct remote *r)
 {
+	double limit_s = r->timeout_s > 0 ? r->timeout_s : r->config->broker_connection_timeout;
 	struct err err = {0};
 
 	if (client_open_broker(&r->client, &err) != 0)
 		return cmd_fail(r->name, &err, REMOTE_WRONG);
-	if (connect_broker(r, &err) != 0) {
+	if (connect_broker(r, limit_s, &err) != 0) {
 		err_prefix(&err, "Could not connect to the message broker: ");
 		return cmd_fail(r->name, &err, REMOTE_UNAVAILABLE);
 	}
 	if (r->timeout_s <= 0)
 		r->timeout_s = TIMEOUT_S;
-	if (ask_all(r, &err) != 0)
+	if (ask_all(r, limit_s, &err) != 0)
 		return cmd_fail(r->name, &err, REMOTE_UNAVAILABLE);
 	collect(r);
 	return finish(r);

@@ -322,6 +322,16 @@ class TestTraces:
         one.wait()
         wait_until(lambda: not self.queues(broker), 20, "the end of that queue")
 
+    def test_nor_do_many_that_are_killed_at_any_moment(self, broker, node, tmp_path):
+        for i in range(60):
+            one = subprocess.Popen([BUILD / "bin/smallage", "inspect", "stats", "-b", broker.url],
+                                   cwd=tmp_path, stdout=subprocess.DEVNULL)
+            time.sleep(i * 0.0005)
+            one.send_signal(signal.SIGKILL)
+            one.wait()
+        wait_until(lambda: not self.queues(broker), 20, "the end of those queues")
+        assert len(node.requests) > 5  # some were far enough
+
     def test_nor_does_one_that_ended(self, broker, node, ask):
         assert ask("ping", "-d", node.name).returncode == 0
         assert not self.queues(broker)
