@@ -68,11 +68,12 @@ COMMANDS = [
     (["control", "rate_limit", *HERE, "no.such", "12/m"], 0),
     (["control", "rate_limit", *HERE, "testtasks.add", "bad"], 0),
     (["control", "time_limit", *HERE, "testtasks.add", "5", "10"], 0),
+    (["control", "enable_events", *HERE], 0), (["control", "disable_events", *HERE], 0),
     (["control", "add_consumer", *HERE, "more"], 0),
     (["control", "cancel_consumer", *HERE, "more"], 0),
     (["control", "pool_grow", *HERE, "1"], 0), (["control", "pool_shrink", *HERE, "1"], 0),
     (["control", "autoscale", *HERE, "4", "2"], 0), (["control", "pool_restart", *HERE], 0),
-    (["control", "terminate", *HERE, "KILL", GONE], 0),
+    (["control", "terminate", *HERE, "KILL", GONE], 0), (["control", "heartbeat", *HERE], 0),
     (["control", "revoke_by_stamped_headers", *HERE, "m=a"], 0),
 ]
 # Not known to 4.4, or with other options there.
@@ -139,5 +140,5 @@ def test_celery_control_shutdown_is_a_warm_one(broker, worker, results, test_hom
 
 def test_nobody_answers_where_no_worker_is(broker):
     """C-2"""
-    for arguments in (["status"], ["inspect", "ping"], ["control", "pool_grow"]):
+    for arguments in (["status"], ["inspect", "ping"], ["control", "enable_events"]):
         assert celery(sys.executable, broker, *arguments, "-t", "0.3")[0] == 69

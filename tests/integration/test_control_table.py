@@ -31,6 +31,8 @@ IDLE = [
     ("revoked", {}), ("hello", {"from_node": "other@test", "revoked": []}),
     ("nosuch", {}), ("nosuch", {"x": 1}), ("", {}), ("Ping", {}),
 ]
+EVENTS = [("heartbeat", {}), ("heartbeat", {"bogus": 1}), ("election", {}),
+          ("election", {"id": "e1"})]
 
 
 def test_an_idle_worker_answers_as_celery(pair):
@@ -237,6 +239,17 @@ def test_limits_are_set_as_celery(pair):
     both.compare([("rate_limit", {"task_name": "testtasks.echo", "rate_limit": "7/m"})])
     for side in both.sides:
         assert "testtasks.echo [rate_limit=7/m]" in side.mailbox.ask("registered")
+
+
+SWITCH = [("enable_events", {}), ("enable_events", {}), ("disable_events", {}),
+          ("disable_events", {}), ("enable_events", {"bogus": 1}), ("disable_events", {"b": 1}),
+          ("enable_events", {}), ("heartbeat", {})]
+
+
+@pytest.mark.parametrize("options", [(), ("-E",)], ids=["plain", "E"])
+def test_events_are_switched_as_celery(pair, options):
+    """C-26"""
+    pair(*options).compare(SWITCH + EVENTS)
 
 
 # And how many queues there are afterwards.

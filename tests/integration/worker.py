@@ -37,14 +37,14 @@ def _as_text(value):
 class Worker:
     """options: more arguments of the command line. settings: Celery's lower-case names.
 
-    judge: run Celery's worker (default: what SMALLAGE_WORKER says).
+    judge: run Celery's worker (default: what SMALLAGE_WORKER says), in the interpreter `python`.
     alone: Celery's worker does not look for others (the second that takes is long in a test)."""
 
     count = 0
 
     def __init__(self, folder, broker_url, backend_url, *options, concurrency=2, queues=None,
                  pool=None, settings=None, env=None, name=None, level="INFO", ready=True,
-                 judge=JUDGE, binary=None, prefix=(), alone=True):
+                 judge=JUDGE, binary=None, prefix=(), alone=True, python=sys.executable):
         Worker.count += 1
         self.node = name or f"w{Worker.count}-{os.getpid()}@test"
         self.dir = pathlib.Path(folder)
@@ -69,7 +69,7 @@ class Worker:
             here = pathlib.Path(__file__).parent
             clean.update(PYTHONPATH=f"{here / 'pyworker'}:{here}",
                          C_FORCE_ROOT="1", SMALLAGE_TEST_SETTINGS=json.dumps(settings))
-            command = [sys.executable, "-m", "celery", "-A", "testtasks", "-b", broker_url]
+            command = [python, "-m", "celery", "-A", "testtasks", "-b", broker_url]
             if backend_url:
                 command += ["--result-backend", backend_url]
             command += ["worker", *shared]
