@@ -87,13 +87,54 @@ static void dump(struct str *out, const json_t *value, unsigned depth)
 		pyjson_dump(out, value);
 }
 
+static void add_repr(struct str *out, const json_t *value);
+
+static void repr_members(struct str *out, const json_t *object)
+{
+	json_t *value;
+	const char *key;
+	bool is_first = true;
+
+	str_addc(out, '{');
+	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+		str_puts(out, is_first ? "" : ", ");
+		pyjson_repr_str(out, key, strlen(key), 0);
+		str_puts(out, ": ");
+		add_repr(out, value);
+		is_first = false;
+	}
+	str_addc(out, '}');
+}
+
+/* Python's repr(value); pyjson_repr's texts inside of containers are those of Celery's saferepr. */
+static void add_repr(struct str *out, const json_t *value)
+{
+	const json_t *item;
+	size_t i;
+
+	if (json_is_string(value)) {
+		pyjson_repr_str(out, json_string_value(value), json_string_length(value), 0);
+	} else if (json_is_object(value) && pyjson_tag(value, NULL) != PYJSON_NUMBER) {
+		repr_members(out, value);
+	} else if (json_is_array(value)) {
+		str_addc(out, '[');
+		json_array_foreach (value, i, item) {
+			str_puts(out, i ? ", " : "");
+			add_repr(out, item);
+		}
+		str_addc(out, ']');
+	} else {
+		pyjson_repr(out, value, 0, 0, false);
+	}
+}
+
 /* str(value) */
 static void add_text(struct str *out, const json_t *value)
 {
 	if (json_is_string(value))
 		add_safe(out, json_string_value(value), json_string_length(value));
 	else
-		pyjson_repr(out, value, 0, 0, false);
+		add_repr(out, value);
 }
 
 static void add_list(struct str *out, const json_t *list)

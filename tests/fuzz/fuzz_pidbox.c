@@ -1,9 +1,12 @@
 /* A line of headers as JSON, a line with our node name, then a body: any request decodes or is
- * dropped, is filtered in bounded time, and its reply is read back as it was made. */
+ * dropped, is filtered in bounded time, and its reply is read back as it was made. The same bytes
+ * as the reply of a node: it is shown, or passed over. */
 #include "base/mem.h"
 #include "protocol/pidbox.h"
+#include "protocol/pidbox_ask.h"
 #include "protocol/pyjson.h"
 #include "tests/fuzz/fuzz.h"
+#include "worker/remote_print.h"
 
 static void set_headers(struct message *m, const char *text, size_t len)
 {
@@ -36,6 +39,25 @@ static void check_reply(const struct pidbox_request *r, const char *node)
 	json_decref(headers);
 }
 
+static void check_answer(const struct message *m)
+{
+	struct pidbox_answer a;
+	struct err err = {0};
+	auto_str shown = STR_INIT(1 << 20);
+
+	if (pidbox_answer_decode(&a, m, &err) == 0) {
+		fuzz_check(a.node && a.payload);
+		remote_print(&shown, a.node, a.payload);
+		fuzz_check(shown.is_full || shown.data[shown.len - 1] == '\n');
+		for (size_t i = 0; i < shown.len; i++)
+			fuzz_check((unsigned char)shown.data[i] >= ' ' || shown.data[i] == '\n' ||
+				   shown.data[i] == '\t');
+	} else {
+		fuzz_check_one_line(err.text);
+	}
+	pidbox_answer_clear(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct message m;
@@ -59,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (err.code != ERR_NONE)
 		fuzz_check_one_line(err.text);
 	pidbox_clear(&r);
+	check_answer(&m);
 	message_clear(&m);
 	return 0;
 }

@@ -136,7 +136,7 @@ ANSWERS = [
     {"ok": "pong"}, {"ok": ""}, {"error": "ValueError('x')"}, {"ok": "two\nlines"}, None, True, 7,
     0.1, 1e100, "text", "", [], ["a", "b"], [{"b": 1, "a": [None, True, "x"]}], [1, 2.5, None],
     {}, {"b": {"z": [], "a": {}}, "a": [1, {"k": "ż"}]}, {"ok": ["a", "b"]}, {"ok": {"k": 1}},
-    {"error": ["a"]}, {"inf": float("inf"), "big": 10 ** 30}, {"ok": None},
+    {"error": ["a"]}, [{"it's": 'a "b" \\ \n\b'}, ["it's \x7f", "ż"], {}], ["a\tb"], {"inf": float("inf"), "big": 10 ** 30}, {"ok": None},
 ]
 
 

@@ -106,6 +106,8 @@ START_TEST(answers_are_shown_as_celery_shows_them)
 	ck_assert_str_eq(shown(&out, "{\"b\": 1.0, \"a\": [], \"c\": [true]}"),
 			 "->  n@h: OK\n    {\n        \"a\": [],\n        \"b\": 1.0,\n"
 			 "        \"c\": [\n            true\n        ]\n    }\n");
+	ck_assert_str_eq(shown(&out, "[{\"it's\": [\"\\b\", {}]}]"),
+			 "->  n@h: OK\n    * {\"it's\": ['\\x08', {}]}\n");
 	ck_assert_str_eq(shown(&out, "null"), "->  n@h: OK\n    None\n");
 	ck_assert_str_eq(shown(&out, "\"\\u001b[2J\""), "->  n@h: OK\n    ?[2J\n");
 }
