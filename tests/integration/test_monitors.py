@@ -190,7 +190,9 @@ def test_the_screen_program_survives_tasks_of_every_fate(broker, worker, results
         except AssertionError:
             raise AssertionError(screen.output[-2500:].decode(errors="replace")) from None
         screen.process.send_signal(2)
-        wait_until(lambda: screen.process.poll() is not None, 15, "the end")
+        # A page that is shown still waits for its key.
+        wait_until(lambda: screen.process.poll() is not None or screen.press(" "), 30, "the end",
+                   0.3)
         text = screen.output.decode(errors="replace")
         assert "testtasks.add" in text and "FAILURE" in text and "RETRY" in text
         assert "TypeError" not in text and "Exception in thread" not in text
