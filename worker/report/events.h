@@ -47,11 +47,13 @@ struct events {
 	uint64_t sent, dropped; /* events */
 	bool is_dropping;	/* said in the log */
 	uv_prepare_t prepare;	/* the end of the turn */
+	uv_timer_t timer;	/* or a little later, when one went out just now */
+	uint64_t flushed_ms;
 };
 
 void events_init(struct events *e, uv_loop_t *loop, const struct config *config,
 		 struct lamport *clock);
-void events_close(struct events *e); /* its handle; before the loop ends */
+void events_close(struct events *e); /* its handles; before the loop ends */
 /* Once the broker is gone. */
 void events_clear(struct events *e);
 

@@ -20,7 +20,7 @@ static struct event_head head_of(struct events *e, const struct str *sender)
 static struct event_head batch_begin(struct events *e)
 {
 	if (e->batch_count == 0)
-		uv_prepare_start(&e->prepare, events_on_turn);
+		events_flush_soon(e);
 	str_add(&e->batch, e->batch_count == 0 ? "[" : ", ", e->batch_count == 0 ? 1 : 2);
 	return head_of(e, &e->sender);
 }
