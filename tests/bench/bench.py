@@ -5,11 +5,13 @@ import datetime
 import pathlib
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
+import sys
 
 import services
-from kinds import ROOT, Kind
+from kinds import BUILD, ROOT, Kind
 from measures import Bench
 from services import keeper
 
@@ -174,7 +176,60 @@ def scale(bench, rounds, quick):
         ["case", "tasks/s, start included", "peak PSS MiB", "PSS MiB afterwards"], rows)
 
 
-PARTS = dict(throughput=throughput, latency=latency, mail=mail, idle=idle, eta=eta, scale=scale)
+def loss(with_events, without):
+    return f"{100 * (1 - with_events['rate'][0] / without['rate'][0]):.0f} %"
+
+
+def events(bench, rounds, quick):
+    fast, slow = (5000, 1000) if quick else (20000, 2000)
+    multiplier = {"BENCH_MULTIPLIER": "32"}
+    mine = [Kind("smallage -c 2", *prefetch_options(64)),
+            Kind("smallage -c 2 -E", *prefetch_options(64), "-E")]
+    celery = [Kind("celery prefork -c 2", *prefetch_options(64), env=multiplier, **CELERY),
+              Kind("celery prefork -c 2 -E", *prefetch_options(64), "-E", env=multiplier, **CELERY)]
+    rows = median_rows(mine + celery, rounds, lambda kind: bench.events(
+        kind, slow if kind.celery else fast))
+    lost = {pair[1].name: loss(rows[pair[1].name], rows[pair[0].name]) for pair in (mine, celery)}
+    return ("## Events: no-op task, prefetch 64, one monitor's queue bound\n\n" + table(
+        ["worker", "tasks/s", "CPU ms per task", "tasks/s lost by -E"],
+        [[name, show(r["rate"]), show(r["cpu_ms"], 3), lost.get(name, "")]
+         for name, r in rows.items()]))
+
+
+def control(bench, rounds, quick):
+    mine, celery = Kind("smallage -c 2", "-c", "2"), Kind("celery prefork -c 2", "-c", "2", **CELERY)
+    parts = []
+    for state in ("idle", "busy"):
+        rows = median_rows([mine, celery], rounds, lambda kind: bench.ping(
+            kind, state == "busy", 50 if quick else 200))
+        parts += [[f"{name}, {state}", show(r["p50"], 3), show(r["p99"], 3)]
+                  for name, r in rows.items()]
+    return "## Remote control: `ping` through the broker\n\n" + table(
+        ["worker", "p50 ms", "p99 ms"], parts) + "\n\n" + health_checks(bench, rounds, mine, celery)
+
+
+def health_checks(bench, rounds, mine, celery):
+    """Whole commands, as a container's health check runs them."""
+    broker = bench.rabbit.url()
+    node = socket.gethostname()
+    ours = [BUILD / "bin/smallage"]
+    theirs = [sys.executable, "-m", "celery", "-b", broker, "inspect", "ping", "-d",
+              f"celery@{node}"]
+    cases = {"smallage status": (mine, ours + ["status"]),
+             "smallage ping": (mine, ours + ["ping", "-b", broker, "-d", f"celery@{node}"]),
+             "celery inspect ping": (celery, theirs)}
+    seen = median_rows([Kind(name) for name in cases], rounds,
+                       lambda kind: bench.health_check(*cases[kind.name]))
+    slow = seen["celery inspect ping"]
+    return "Health checks, the whole command:\n\n" + table(
+        ["command", "wall ms", "CPU ms", "wall is 1/", "CPU is 1/"],
+        [[f"`{name}`", show(r["wall_ms"], 3), show(r["cpu_ms"], 3),
+          ratio(slow["wall_ms"], r["wall_ms"]), ratio(slow["cpu_ms"], r["cpu_ms"])]
+         for name, r in seen.items()])
+
+
+PARTS = dict(throughput=throughput, latency=latency, mail=mail, idle=idle, eta=eta, scale=scale, events=events,
+             control=control)
 
 
 def machine():

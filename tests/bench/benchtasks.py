@@ -1,6 +1,7 @@
 """The Python side of the measures: the same tasks for Celery's worker."""
 import os
 import smtplib
+import time
 from email.message import EmailMessage
 
 from celery import Celery
@@ -18,6 +19,11 @@ def noop():
 @app.task(name="testtasks.echo")
 def echo(value=None, **extra):
     return None
+
+
+@app.task(name="testtasks.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
 
 
 @app.task(name="app.tasks.notifications.send_email_task")

@@ -1,10 +1,13 @@
 """What is measured, each as a function that returns one figure or a small dict of figures."""
+import contextlib
 import datetime
 import json
+import resource
 import socket
 import statistics
 import subprocess
 import time
+import uuid
 
 import amqp
 import redis as redis_client
@@ -12,6 +15,11 @@ import redis as redis_client
 from kinds import BUILD, cpu_s, pss_mib, stop
 
 QUEUE = "bench"
+
+
+def children_cpu_s():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Bench:
@@ -162,5 +170,76 @@ class Bench:
                     raise TimeoutError(f"{self.store.dbsize()} of {count}")
             return {"seconds": time.monotonic() - started, "peak": peak,
                     "after": pss_mib(worker.pid)}
+        finally:
+            stop(worker)
+
+    @contextlib.contextmanager
+    def monitor(self):
+        """A queue that takes all events, as Flower's does, and that nobody empties."""
+        with amqp.Connection(f"127.0.0.1:{self.rabbit.port}") as link:
+            channel = link.channel()
+            channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
+            name = channel.queue_declare("", exclusive=True, arguments={"x-message-ttl": 5000}).queue
+            channel.queue_bind(name, "celeryev", "#")
+            yield
+
+    def events(self, kind, count):
+        with self.monitor():
+            return self.throughput(kind, count)
+
+    def ping(self, kind, is_busy, rounds=200):
+        """Request to reply through the broker, milliseconds; busy: all slots sleep."""
+        self.purge()
+        self.load(1)
+        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        try:
+            self.wait_results(1, 60)
+            if is_busy:
+                self.load(8, task="testtasks.sleep", args="[60]")
+            time.sleep(1)
+            with amqp.Connection(f"127.0.0.1:{self.rabbit.port}") as link:
+                times = self._pings(link, rounds)
+            return {"p50": statistics.median(times), "p99": times[int(len(times) * 0.99)]}
+        finally:
+            stop(worker)
+
+    def _pings(self, link, rounds):
+        channel, seen = link.channel(), []
+        channel.exchange_declare("reply.celery.pidbox", "direct", durable=False, auto_delete=False)
+        name = channel.queue_declare("", exclusive=True).queue
+        channel.queue_bind(name, "reply.celery.pidbox", name)
+        channel.basic_consume(name, no_ack=True, callback=lambda m: seen.append(m.headers["ticket"]))
+        times = []
+        for _ in range(rounds + 20):
+            ticket = str(uuid.uuid4())
+            body = json.dumps({"method": "ping", "arguments": {}, "destination": None,
+                               "ticket": ticket, "reply_to": {"exchange": "reply.celery.pidbox",
+                                                              "routing_key": name}})
+            started = time.perf_counter()
+            channel.basic_publish(
+                amqp.Message(body, content_type="application/json", content_encoding="utf-8",
+                             application_headers={"clock": 1, "expires": 0}),
+                exchange="celery.pidbox", routing_key="")
+            while ticket not in seen:
+                link.drain_events(timeout=5)
+            times.append((time.perf_counter() - started) * 1000)
+        return sorted(times[20:])
+
+    def health_check(self, kind, command, rounds=11):
+        """One whole command against an idle worker: wall and CPU milliseconds."""
+        self.purge()
+        self.load(1)
+        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        walls, cpus = [], []
+        try:
+            self.wait_results(1, 60)
+            time.sleep(2)
+            for _ in range(rounds):
+                started, before = time.perf_counter(), children_cpu_s()
+                subprocess.run([str(part) for part in command], check=True, cwd="/tmp",
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                walls.append((time.perf_counter() - started) * 1000)
+                cpus.append((children_cpu_s() - before) * 1000)
+            return {"wall_ms": statistics.median(walls), "cpu_ms": statistics.median(cpus)}
         finally:
             stop(worker)
