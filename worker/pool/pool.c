@@ -194,11 +194,14 @@ static void init_size(struct pool *p)
 {
 	struct pool_options *o = &p->options;
 
+	/* Only processes come and go. */
+	if (o->kind != POOL_PREFORK)
+		o->max_concurrency = 0;
 	if (o->kind == POOL_SOLO || (o->concurrency == 0 && o->max_concurrency == 0))
 		o->concurrency = 1;
 	p->slots_per_unit = o->kind == POOL_THREADS ? o->concurrency : 1;
-	p->max_units = o->concurrency / p->slots_per_unit;
-	if (o->kind == POOL_PREFORK && o->max_concurrency > p->max_units)
+	p->max_units = o->kind == POOL_THREADS ? 1 : o->concurrency;
+	if (o->max_concurrency > p->max_units)
 		p->max_units = o->max_concurrency;
 }
 
