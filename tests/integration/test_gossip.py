@@ -52,8 +52,8 @@ def test_the_clock_follows_the_others(queue, worker, recorder):
     """C-39"""
     one = worker(alone=False)
     recorder.wait(1, type="worker-heartbeat", host=one.node)
-    recorder.channel.basic_publish(_event("worker-heartbeat", "other@h", clock=100000),
-                                   "celeryev", "worker.heartbeat")
+    queue.channel.basic_publish(_event("worker-heartbeat", "other@h", clock=100000),
+                                "celeryev", "worker.heartbeat")
     wait_until(lambda: recorder.events("worker-heartbeat", host=one.node)[-1]["clock"] > 100000,
                10, "the clock")
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_understood_is_passed_over(queue, worker, recorder):
     recorder.wait(1, type="worker-heartbeat", host=one.node)
     for bad in (b"{{{", b"[1]", b"7", b'{"type": 5}', b'{"type":"worker-x","clock":"y"}',
                 b'{"type":"worker-heartbeat","hostname":7,"clock":-5}'):
-        recorder.channel.basic_publish(_raw(bad), "celeryev", "worker.heartbeat")
+        queue.channel.basic_publish(_raw(bad), "celeryev", "worker.heartbeat")
     count = len(recorder.events("worker-heartbeat", host=one.node))
     recorder.wait(count + 2, type="worker-heartbeat", host=one.node)
 
@@ -84,14 +84,14 @@ def _event(type, host, **fields):
 def test_a_node_that_falls_silent_is_missed(queue, worker, recorder):
     """C-39"""
     one = worker(alone=False, level="DEBUG")
-    recorder.channel.basic_publish(_event("worker-online", "quiet@h", clock=1, freq=1.0),
-                                   "celeryev", "worker.online")
+    queue.channel.basic_publish(_event("worker-online", "quiet@h", clock=1, freq=1.0),
+                                "celeryev", "worker.online")
     one.wait_log("quiet@h joined the party")
     one.wait_log("missed heartbeat from quiet@h", 15)
-    recorder.channel.basic_publish(_event("worker-online", "polite@h", clock=1, freq=1.0),
-                                   "celeryev", "worker.online")
-    recorder.channel.basic_publish(_event("worker-offline", "polite@h", clock=1, freq=1.0),
-                                   "celeryev", "worker.offline")
+    queue.channel.basic_publish(_event("worker-online", "polite@h", clock=1, freq=1.0),
+                                "celeryev", "worker.online")
+    queue.channel.basic_publish(_event("worker-offline", "polite@h", clock=1, freq=1.0),
+                                "celeryev", "worker.offline")
     one.wait_log("polite@h left")
     time.sleep(6)
     assert "missed heartbeat from polite@h" not in one.log
@@ -137,7 +137,7 @@ def test_we_learn_clock_and_revoked_tasks_from_a_python_worker(queue, worker, re
 
 def test_who_stands_for_an_election_is_answered(queue, worker, recorder):
     one = worker(alone=False)
-    recorder.channel.basic_publish(
+    queue.channel.basic_publish(
         _event("worker-elect", "other@h", clock=5, id="e1", topic="task", action={"x": 1}, cver=1),
         "celeryev", "worker.elect")
     ack = recorder.wait(1, type="worker-elect-ack", host=one.node)[0]
@@ -145,6 +145,6 @@ def test_who_stands_for_an_election_is_answered(queue, worker, recorder):
                                                     "type"]
     assert ack["id"] == "e1"
     assert [m.routing_key for m in recorder.messages if m.body == ack] == ["worker.elect.ack"]
-    recorder.channel.basic_publish(_event("worker-elect", "other@h", clock=5), "celeryev",
-                                   "worker.elect")
+    queue.channel.basic_publish(_event("worker-elect", "other@h", clock=5), "celeryev",
+                                "worker.elect")
     one.wait_log("election request missing field 'id'")
