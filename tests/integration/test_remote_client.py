@@ -323,12 +323,22 @@ class TestTraces:
         wait_until(lambda: not self.queues(broker), 20, "the end of that queue")
 
     def test_nor_do_many_that_are_killed_at_any_moment(self, broker, node, tmp_path):
-        for i in range(60):
-            one = subprocess.Popen([BUILD / "bin/smallage", "inspect", "stats", "-b", broker.url],
-                                   cwd=tmp_path, stdout=subprocess.DEVNULL)
-            time.sleep(i * 0.0005)
+        def start():
+            return subprocess.Popen([BUILD / "bin/smallage", "inspect", "stats", "-b", broker.url],
+                                    cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+        def kill(one):
             one.send_signal(signal.SIGKILL)
             one.wait()
+        started = time.monotonic()
+        one = start()
+        wait_until(lambda: node.requests, 20, "the first one's request", 0.001)
+        reach = time.monotonic() - started
+        kill(one)
+        for i in range(60):
+            one = start()
+            time.sleep(reach * i / 30)
+            kill(one)
         wait_until(lambda: not self.queues(broker), 20, "the end of those queues")
         assert len(node.requests) > 5  # some were far enough
 
