@@ -89,27 +89,32 @@ static void put_line(struct str *out, const char *name, const char *suffix, cons
 		 pairs->len ? "}" : "");
 }
 
-void metrics_count(struct str *out, const char *name, uint64_t value, ...)
+/* A line up to its value. */
+static void put_head(struct str *out, const char *name, va_list ap)
 {
 	auto_str pairs = STR_INIT(STR_MAX_DEFAULT);
+
+	put_pairs(&pairs, ap);
+	put_line(out, name, "", &pairs);
+}
+
+void metrics_count(struct str *out, const char *name, uint64_t value, ...)
+{
 	va_list ap;
 
 	va_start(ap, value);
-	put_pairs(&pairs, ap);
+	put_head(out, name, ap);
 	va_end(ap);
-	put_line(out, name, "", &pairs);
 	str_addf(out, "%llu\n", (unsigned long long)value);
 }
 
 void metrics_gauge(struct str *out, const char *name, double value, ...)
 {
-	auto_str pairs = STR_INIT(STR_MAX_DEFAULT);
 	va_list ap;
 
 	va_start(ap, value);
-	put_pairs(&pairs, ap);
+	put_head(out, name, ap);
 	va_end(ap);
-	put_line(out, name, "", &pairs);
 	float_repr(out, value);
 	str_addc(out, '\n');
 }
