@@ -5,8 +5,8 @@ import pytest
 
 import messages
 from mailbox import Mailbox
+from pythons import python_of
 from services.keeper import wait_until
-from test_control_cli import python_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,26 +8,11 @@ import sys
 import pytest
 
 from pair import NODE
+from pythons import python_of
 from services.keeper import wait_until
 
 GONE = "e0000000-0000-4000-8000-000000000001"
 FOLDER = os.path.dirname(__file__)
-
-
-def python_of(version, test_home):
-    if version == "5.7":
-        return sys.executable
-    if version == "5.2":
-        found = subprocess.run(["/usr/bin/python3", "-c", "import celery; print(celery.__version__)"],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                               check=False)
-        if not found.stdout.startswith("5.2"):
-            pytest.skip("the distribution's Celery 5.2 is not installed: tests/setup")
-        return "/usr/bin/python3"
-    path = test_home / "venv44/bin/python"
-    if not path.exists():
-        pytest.skip("no Celery 4.4: no Python <= 3.8 here")
-    return str(path)
 
 
 def celery(python, broker, *args, timeout=30, env=None):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from test_clients import python_of
+from pythons import python_of
 
 HERE = os.path.dirname(__file__)
 KINDS = {"stats": dict, "conf": dict, "active": list, "reserved": list, "scheduled": list,

@@ -15,8 +15,8 @@ import time
 import pytest
 
 from mailbox import Mailbox
+from pythons import python_of
 from services.keeper import wait_until
-from test_control_cli import python_of
 
 SECONDS = float(os.environ.get("SMALLAGE_CURSES_SECONDS", "12"))
 LINE = re.compile(r"^(\S+) \[(.+?)\] (.+?): ?(.*)$")
