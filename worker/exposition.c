@@ -30,17 +30,13 @@ static void write_worker(struct str *out, const struct consumer *c, const struct
 		  "1 while the worker waits for its last tasks.");
 }
 
-static void write_control(struct str *out, const struct consumer *c)
+static void write_control(struct str *out, const struct consumer *c, const struct broker_stats *s)
 {
-	struct broker_stats s = {0};
-
-	if (c->broker)
-		broker_stats(c->broker, &s);
-	put_count(out, "smallage_control_messages_total", s.mails,
+	put_count(out, "smallage_control_messages_total", s->mails,
 		  "Messages that came into this worker's own queues: remote control and its like.");
-	put_count(out, "smallage_control_replies_total", s.posts,
+	put_count(out, "smallage_control_replies_total", s->posts,
 		  "Replies and other messages sent without a confirm.");
-	put_count(out, "smallage_control_replies_dropped_total", s.posts_dropped,
+	put_count(out, "smallage_control_replies_dropped_total", s->posts_dropped,
 		  "Those thrown away because there was no connection, or too many waited.");
 	put_gauge(out, "smallage_revoked_tasks", (double)revoked_count(&c->revoked),
 		  "Ids of tasks that are not to run.");
@@ -61,25 +57,21 @@ static void write_events(struct str *out, const struct consumer *c)
 		  "Events that the broker has not confirmed, in bytes.");
 }
 
-static void write_broker(struct str *out, const struct consumer *c)
+static void write_broker(struct str *out, const struct consumer *c, const struct broker_stats *s)
 {
-	struct broker_stats s = {0};
-
-	if (c->broker)
-		broker_stats(c->broker, &s);
 	put_gauge(out, "smallage_broker_up", c->is_up, "1 while connected to the broker.");
-	put_gauge(out, "smallage_broker_blocked", s.is_blocked,
+	put_gauge(out, "smallage_broker_blocked", s->is_blocked,
 		  "1 while an alarm of the broker stops all publishing.");
-	put_count(out, "smallage_broker_reconnects_total", s.reconnects,
+	put_count(out, "smallage_broker_reconnects_total", s->reconnects,
 		  "Connections to the broker that were lost and made again.");
-	put_count(out, "smallage_broker_delivered_total", s.delivered,
+	put_count(out, "smallage_broker_delivered_total", s->delivered,
 		  "Messages that the broker delivered.");
-	put_count(out, "smallage_broker_acked_total", s.acked, "Messages acked.");
-	put_count(out, "smallage_broker_rejected_total", s.rejected,
+	put_count(out, "smallage_broker_acked_total", s->acked, "Messages acked.");
+	put_count(out, "smallage_broker_rejected_total", s->rejected,
 		  "Messages rejected or given back.");
-	put_count(out, "smallage_broker_published_total", s.published,
+	put_count(out, "smallage_broker_published_total", s->published,
 		  "Messages published: retries, links, chain steps, events.");
-	put_gauge(out, "smallage_broker_publishes_waiting", (double)s.publishes_waiting,
+	put_gauge(out, "smallage_broker_publishes_waiting", (double)s->publishes_waiting,
 		  "Messages that the broker has not confirmed.");
 	put_gauge(out, "smallage_prefetch_limit", c->qos_sent,
 		  "Unacked messages that the broker may deliver; 0 = no limit.");
@@ -206,9 +198,13 @@ static void write_tasks(struct str *out, const struct consumer *c)
 void exposition_write(struct str *out, const struct consumer *c, const struct pool *pool,
 		      int64_t started_wall_us)
 {
+	struct broker_stats broker = {0};
+
+	if (c->broker)
+		broker_stats(c->broker, &broker);
 	write_worker(out, c, pool, started_wall_us);
-	write_broker(out, c);
-	write_control(out, c);
+	write_broker(out, c, &broker);
+	write_control(out, c, &broker);
 	write_events(out, c);
 	write_backend(out, c);
 	write_pool(out, pool);
