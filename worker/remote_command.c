@@ -132,7 +132,7 @@ static const struct remote_command commands[] = {
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 #define ARGUMENTS_MAX (sizeof(commands[0].arguments) / sizeof(commands[0].arguments[0]))
 
-const char *remote_group_name(enum remote_group group)
+static const char *group_name(enum remote_group group)
 {
 	return group == REMOTE_INSPECT ? "inspect" : "control";
 }
@@ -152,8 +152,7 @@ static void refuse(enum remote_group group, const char *name, struct err *err)
 		if (distance == 0) {
 			err_set(err, ERR_NOT_FOUND, "%s is %s %s command: smallage %s %s", name,
 				commands[i].group == REMOTE_INSPECT ? "an" : "a",
-				remote_group_name(commands[i].group),
-				remote_group_name(commands[i].group), name);
+				group_name(commands[i].group), group_name(commands[i].group), name);
 			return;
 		}
 	}
@@ -163,7 +162,7 @@ static void refuse(enum remote_group group, const char *name, struct err *err)
 	else
 		err_set(err, ERR_NOT_FOUND,
 			"unknown command '%.60s'; `smallage %s --list` names them all", name,
-			remote_group_name(group));
+			group_name(group));
 }
 
 const struct remote_command *remote_command_find(enum remote_group group, const char *name,

@@ -33,7 +33,6 @@ struct remote_command {
 /* NULL with `err` (ERR_NOT_FOUND), which names the nearest one, or the other group. */
 const struct remote_command *remote_command_find(enum remote_group group, const char *name,
 						 struct err *err);
-const char *remote_group_name(enum remote_group group);
 /* The words behind the command as the request's arguments; new reference. NULL with `err`. */
 json_t *remote_arguments(const struct remote_command *command, int argc, char *const *argv,
 			 struct err *err);

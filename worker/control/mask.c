@@ -10,7 +10,8 @@
 
 #define MAX_DEPTH 16
 
-bool mask_is_hidden(const char *name)
+/* Values of such names are never shown. */
+static bool is_hidden(const char *name)
 {
 	static const char *const words[] = {"API",	"TOKEN",      "KEY",
 					    "SECRET",	"PASS",	      "SIGNATURE",
@@ -147,7 +148,7 @@ static json_t *mask_value(const char *name, const json_t *value, unsigned depth)
 
 	if (json_is_object(value))
 		return mask_object(value, depth);
-	if (mask_is_hidden(name))
+	if (is_hidden(name))
 		return json_string(MASK);
 	if (strcasecmp(name, "broker_url") == 0 || strcasecmp(name, "broker_read_url") == 0 ||
 	    strcasecmp(name, "broker_write_url") == 0)

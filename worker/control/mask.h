@@ -10,8 +10,6 @@
 
 #define MASK "********"
 
-/* Values of such names are never shown. */
-bool mask_is_hidden(const char *name);
 /* Appends a URL, or a list of them separated by ';', without passwords. */
 void mask_urls(struct str *out, const char *urls, const char *mask);
 /* A copy of a setting's value as Celery shows it; new reference. */

@@ -23,7 +23,8 @@
 /* For a plug-in's stop hook, which may say good-bye to a server that does not listen. */
 #define RETIRE_PATIENCE_US 10000000
 
-struct pool_job *slot_first(const struct pool_slot *slot)
+/* NULL when it is idle. */
+static struct pool_job *first_of(const struct pool_slot *slot)
 {
 	if (list_is_empty(&slot->jobs))
 		return NULL;
@@ -102,7 +103,7 @@ static void sooner(int64_t *when_us, int64_t candidate_us)
 
 void slot_schedule(struct pool_slot *slot)
 {
-	const struct pool_job *job = slot_first(slot);
+	const struct pool_job *job = first_of(slot);
 	int64_t when_us = 0;
 
 	sooner(&when_us, slot->look_us);
@@ -247,7 +248,7 @@ void pool_dispatch(struct pool *p)
 
 void slot_written(struct pool_slot *slot)
 {
-	const struct pool_job *job = slot_first(slot);
+	const struct pool_job *job = first_of(slot);
 
 	slot_refresh(slot);
 	if (job && !job->started_us)
@@ -290,10 +291,10 @@ static void soft_limit(struct pool_slot *slot, struct pool_job *job)
 
 bool slot_doom(struct pool_slot *slot, enum pool_doom doom, int signal)
 {
-	const struct pool_job *job = slot_first(slot);
+	const struct pool_job *job = first_of(slot);
 
 	link_visit(slot);
-	if (slot_first(slot) != job)
+	if (first_of(slot) != job)
 		return false;
 	slot_steal_queued(slot);
 	/* The second job runs: the first one is over, only its outcome was not read yet. */
@@ -362,7 +363,7 @@ void slot_tick(struct pool_slot *slot, int64_t now_us)
 	struct pool_job *job;
 
 	link_visit(slot);
-	job = slot_first(slot);
+	job = first_of(slot);
 	if (slot->respawn_us && now_us >= slot->respawn_us) {
 		slot->respawn_us = 0;
 		unit_respawn(slot->unit);
@@ -436,7 +437,7 @@ static void say_terminated(struct outcome *outcome)
 	*outcome = terminated;
 }
 
-void slot_end(struct pool_slot *slot, struct pool_job *job, struct outcome *outcome)
+static void end_job(struct pool_slot *slot, struct pool_job *job, struct outcome *outcome)
 {
 	struct pool *p = slot->pool;
 
@@ -468,7 +469,7 @@ static void learn(struct pool_slot *slot, double runtime_s)
 
 static int take_outcome(struct pool_slot *slot, const struct frame *f, char **tail, struct err *err)
 {
-	struct pool_job *job = slot_first(slot);
+	struct pool_job *job = first_of(slot);
 	struct outcome outcome;
 	uint64_t serial, rss_kib;
 
@@ -486,7 +487,7 @@ static int take_outcome(struct pool_slot *slot, const struct frame *f, char **ta
 	slot->runs++;
 	learn(slot, outcome.runtime_s);
 	recycle(slot, rss_kib);
-	slot_end(slot, job, &outcome);
+	end_job(slot, job, &outcome);
 	/* A signal that the process survived has no job to end any more. */
 	if (slot->unit->doom == DOOM_TERMINATED)
 		unit_signal(slot->unit, SIGKILL);
@@ -500,7 +501,7 @@ static int take_outcome(struct pool_slot *slot, const struct frame *f, char **ta
 static int take_state(struct pool_slot *slot, const struct frame *f, struct err *err)
 {
 	struct pool *p = slot->pool;
-	struct pool_job *job = slot_first(slot);
+	struct pool_job *job = first_of(slot);
 	const char *name;
 	uint64_t serial;
 
@@ -561,7 +562,7 @@ static void lose(struct pool_slot *slot, struct pool_job *job, const char *how)
 	}
 	outcome.runtime_s =
 		(double)(clock_mono_us() - atomic_load(&place_of(job)->started_us)) / 1e6;
-	slot_end(slot, job, &outcome);
+	end_job(slot, job, &outcome);
 }
 
 void slot_abandon(struct pool_slot *slot, const char *how)
@@ -572,7 +573,7 @@ void slot_abandon(struct pool_slot *slot, const char *how)
 	link_close(slot);
 	slot->look_us = slot->signal_us = slot->kill_us = 0;
 	/* Several, when it spoke nonsense: what it said after that was not heard. */
-	while ((job = slot_first(slot)) && atomic_load(&place_of(job)->state) == SHARE_STARTED)
+	while ((job = first_of(slot)) && atomic_load(&place_of(job)->state) == SHARE_STARTED)
 		lose(slot, job, how);
 	/* The others never began: somebody else runs them, before what came later. */
 	while (slot->outstanding > 0) {

@@ -153,9 +153,7 @@ void slot_interrupt(struct pool_slot *slot, struct pool_job *job);
 bool slot_doom(struct pool_slot *slot, enum pool_doom doom, int signal);
 void slot_retire(struct pool_slot *slot, int exit_code);
 void slot_abandon(struct pool_slot *slot, const char *how); /* its process is gone */
-void slot_end(struct pool_slot *slot, struct pool_job *job, struct outcome *outcome);
 void pool_dispatch(struct pool *p);
-struct pool_job *slot_first(const struct pool_slot *slot); /* NULL when idle */
 
 /* pool_link.c */
 void link_open(struct pool_slot *slot, int fd);
@@ -172,7 +170,6 @@ void unit_exited(struct pool_unit *unit, int status);
 void unit_respawn(struct pool_unit *unit);
 void pool_send_commands(struct pool *p);
 void pool_command(struct pool *p, const struct spawner_command *command, int fd);
-void pool_read_reports(struct pool *p);
 
 /* pool_size.c */
 struct pool_unit *pool_add_unit(struct pool *p); /* wanted, not started */

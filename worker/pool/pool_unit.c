@@ -310,7 +310,7 @@ static void abandon_all(struct pool *p)
 	pool_wake(p);
 }
 
-void pool_read_reports(struct pool *p)
+static void read_reports(struct pool *p)
 {
 	struct spawner_report report;
 	int got;
@@ -330,7 +330,7 @@ static void on_spawner(uv_poll_t *poll, int status, int events)
 	struct pool *p = poll->data;
 
 	if (status < 0 || (events & (UV_READABLE | UV_DISCONNECT)))
-		pool_read_reports(p);
+		read_reports(p);
 	if ((events & UV_WRITABLE) && !p->is_told_fatal)
 		pool_send_commands(p);
 	pool_arm(p);

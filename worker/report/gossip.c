@@ -80,7 +80,8 @@ static void hear(struct gossip *g, const char *name, const json_t *event)
 		note_node(g, name, type + 7, event);
 }
 
-size_t gossip_count(const struct gossip *g)
+/* Others that are known to live. */
+static size_t count_alive(const struct gossip *g)
 {
 	int64_t now_us = clock_mono_us();
 	size_t count = 0;
@@ -113,7 +114,7 @@ static void on_event(struct gossip *g, const struct message *message, const json
 		return;
 	}
 	if (strcmp(key, "worker.elect.ack") == 0) {
-		election_acked(&g->election, event, gossip_count(g));
+		election_acked(&g->election, event, count_alive(g));
 		return;
 	}
 	name = header_text(message, "hostname");

@@ -35,7 +35,5 @@ void gossip_clear(struct gossip *g);
 
 /* The control command `election`: stands for it. Nothing happens --without-gossip. */
 void gossip_elect(struct gossip *g, const json_t *id, const json_t *topic, const json_t *action);
-/* Others that are known to live. */
-size_t gossip_count(const struct gossip *g);
 
 #endif
