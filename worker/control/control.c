@@ -58,14 +58,12 @@ static void set_exception(struct control_error *error, const char *type, const j
 
 json_t *control_raise(struct control_error *error, const char *type, const char *fmt, ...)
 {
-	auto_free char *text = NULL;
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	json_t *value = json_vsprintf(fmt, args);
+
 	va_end(args);
-	json_t *value = json_string(text ? text : "");
 
 	set_exception(error, type, value ? value : json_null());
 	json_decref(value);
@@ -74,14 +72,12 @@ json_t *control_raise(struct control_error *error, const char *type, const char 
 
 json_t *control_ok(const char *fmt, ...)
 {
-	auto_free char *text = NULL;
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	json_t *value = json_vsprintf(fmt, args);
+
 	va_end(args);
-	json_t *value = json_string(text ? text : "");
 
 	return json_pack("{s:o}", "ok", value ? value : json_null());
 }

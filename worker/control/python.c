@@ -19,30 +19,6 @@ json_t *python_borrow(const json_t *value)
 	return (json_t *)(uintptr_t)value;
 }
 
-const char *python_type(const json_t *value)
-{
-	if (!value)
-		return "NoneType";
-	switch (json_typeof(value)) {
-	case JSON_OBJECT:
-		return "dict";
-	case JSON_ARRAY:
-		return "list";
-	case JSON_STRING:
-		return "str";
-	case JSON_INTEGER:
-		return "int";
-	case JSON_REAL:
-		return "float";
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return "bool";
-	case JSON_NULL:
-		break;
-	}
-	return "NoneType";
-}
-
 bool python_has(const json_t *list, const json_t *value)
 {
 	if (!json_is_array(list))
@@ -263,7 +239,7 @@ bool python_rate(const json_t *value, double *ret_per_second, struct control_err
 	} else {
 		control_raise(error, "TypeError",
 			      "float() argument must be a string or a real number, not '%s'",
-			      python_type(value));
+			      pyjson_type_name(value));
 		return false;
 	}
 	/* Celery takes these and then starts nothing, or everything. */

@@ -6,8 +6,6 @@
 
 /* For jansson's functions that only count references. */
 json_t *python_borrow(const json_t *value);
-/* "str", "int", "NoneType", ... (NULL counts as null) */
-const char *python_type(const json_t *value);
 /* `value in list`, or `value == list` when it is none. */
 bool python_has(const json_t *list, const json_t *value);
 /* Takes a list and returns it without doubles, the first of each kept. */

@@ -117,7 +117,7 @@ static json_t *say_revoked(const json_t *ids, struct control_error *error)
 		if (!json_is_string(id))
 			return control_raise(error, "TypeError",
 					     "sequence item %zu: expected str instance, %s found",
-					     i, python_type(id));
+					     i, pyjson_type_name(id));
 	}
 	join_ids(ids, &text);
 	auto_free char *shown = control_plain(text.data ? text.data : "");
@@ -204,7 +204,7 @@ static bool add_header(json_t *headers, const json_t *item, struct control_error
 
 	if (!text) {
 		control_raise(error, "AttributeError", "'%s' object has no attribute 'split'",
-			      python_type(item));
+			      pyjson_type_name(item));
 		return false;
 	}
 	size_t len = strcspn(text, "=");
@@ -240,7 +240,7 @@ static json_t *read_headers(const json_t *value, struct control_error *error)
 	if (json_is_object(value))
 		return json_incref(python_borrow(value));
 	return control_raise(error, "AttributeError", "'%s' object has no attribute 'items'",
-			     python_type(value));
+			     pyjson_type_name(value));
 }
 
 static bool flag_stamps(struct control *c, json_t *headers, struct control_error *error)
@@ -407,7 +407,7 @@ static bool read_limit(const json_t *value, double *ret_seconds, struct control_
 
 	if (value && !json_is_null(value) && !json_is_number(value) && !json_is_boolean(value)) {
 		control_raise(error, "TypeError", "a time limit must be a number, not '%s'",
-			      python_type(value));
+			      pyjson_type_name(value));
 		return false;
 	}
 	*ret_seconds = seconds > 0 ? seconds : 0;
