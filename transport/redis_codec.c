@@ -32,13 +32,15 @@ int redis_command_write(struct str *out, const struct redis_arg *args, int argc)
 	size_t most = LINE_OVERHEAD;
 	char *start, *to;
 
+	if (argc < 1 || argc > REDIS_MAX_ARGS)
+		return -1;
 	for (int i = 0; i < argc; i++) {
 		if (args[i].len > out->max || most > out->max)
 			return -1;
 		most += args[i].len + LINE_OVERHEAD;
 	}
 	/* Looked at before, because a buffer that was full once takes nothing more. */
-	if (argc > REDIS_MAX_ARGS || out->is_full || most > out->max - out->len)
+	if (out->is_full || most > out->max - out->len)
 		return -1;
 	start = to = str_reserve(out, most);
 	if (to == NULL)

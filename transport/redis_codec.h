@@ -19,9 +19,11 @@ struct redis_arg {
 		.data = (literal),                                                                 \
 		.len = sizeof(literal) - 1,                                                        \
 	})
-#define REDIS_MAX_ARGS 8
+/* Variadic commands go up to here (a server takes a million); longer lists are to be split, for a
+ * server does nothing else meanwhile. */
+#define REDIS_MAX_ARGS 16384
 
-/* Appends a command of at most REDIS_MAX_ARGS; -1 when it does not fit (nothing was added). */
+/* Appends a command of 1 to REDIS_MAX_ARGS; -1 when it does not fit (nothing was added). */
 int redis_command_write(struct str *out, const struct redis_arg *args, int argc);
 
 enum redis_brief {

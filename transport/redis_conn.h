@@ -50,8 +50,8 @@ typedef void redis_conn_reply_fn(void *ctx, const redisReply *reply);
 struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err);
 /* Where it goes, for people: "host:port/db" or "/path db". */
 const char *redis_conn_host(const struct redis_conn *c);
-/* Queues a command of at most REDIS_MAX_ARGS; all of one turn of the loop leave in one write. -1
- * when it is not up or its output is full; the callback does not come then. */
+/* Queues a command of 1 to REDIS_MAX_ARGS, copying it; all of one turn of the loop leave in one
+ * write. -1 when it is not up or its output is full; the callback does not come then. */
 int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,
 		       redis_conn_reply_fn *fn, void *ctx);
 /* Throws the connection away and connects again (a fail-over made this server a replica). */

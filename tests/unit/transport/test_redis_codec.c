@@ -29,6 +29,40 @@ START_TEST(a_command_is_written_as_hiredis_writes_it)
 }
 END_TEST
 
+START_TEST(a_command_has_as_many_arguments_as_it_needs)
+{
+	size_t count = REDIS_MAX_ARGS;
+	struct redis_arg *args = mem_calloc(count + 1, sizeof(*args));
+	const char **argv = mem_calloc(count, sizeof(*argv));
+	size_t *argv_len = mem_calloc(count, sizeof(*argv_len));
+	auto_str out = STR_INIT((size_t)1 << 20), tight = STR_INIT((size_t)64 << 10);
+	char *expected = NULL;
+	long long len;
+
+	args[0] = REDIS_ARG("HDEL");
+	for (size_t i = 1; i <= count; i++)
+		args[i] = REDIS_ARG("0123456789abcdef");
+	for (size_t i = 0; i < count; i++) {
+		argv[i] = args[i].data;
+		argv_len[i] = args[i].len;
+	}
+	len = redisFormatCommandArgv(&expected, (int)count, argv, argv_len);
+	ck_assert_int_eq(redis_command_write(&out, args, (int)count), 0);
+	ck_assert_uint_eq(out.len, (size_t)len);
+	ck_assert_mem_eq(out.data, expected, (size_t)len);
+	redisFreeCommand(expected);
+
+	ck_assert_int_eq(redis_command_write(&out, args, (int)count + 1), -1);
+	ck_assert_int_eq(redis_command_write(&out, args, 0), -1);
+	ck_assert_uint_eq(out.len, (size_t)len);
+	ck_assert_int_eq(redis_command_write(&tight, args, (int)count), -1);
+	ck_assert_uint_eq(tight.len, 0);
+	mem_free_ptr(&args);
+	mem_free_ptr(&argv);
+	mem_free_ptr(&argv_len);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_leaves_no_trace)
 {
 	auto_str out = STR_INIT(100);
