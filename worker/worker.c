@@ -365,6 +365,8 @@ static int start(struct worker *w, struct err *err)
 		banner_print(c);
 	log_start(w);
 	w->status = status_server_open(&w->loop, w->config->status_socket, fill_status, w, err);
+	if (w->status && strcmp(config_where(w->config, "status_socket"), "default") == 0)
+		status_remove_dead(w->config->status_socket);
 	if (!w->status || listen_to_control(w, err) < 0 || open_endpoints(w, err) < 0)
 		return -1;
 	return consumer_start(c, err);

@@ -1,5 +1,6 @@
 #include "worker/control/status.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -289,4 +290,34 @@ bool status_is_live(const char *path)
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0 || err.code == ERR_TIMEOUT;
+}
+
+static int is_socket_name(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return len > 5 && strcmp(entry->d_name + len - 5, ".sock") == 0;
+}
+
+void status_remove_dead(const char *path)
+{
+	auto_free char *folder = mem_dup(path, (size_t)(strrchr(path, '/') - path));
+	struct dirent **entries = NULL;
+	int count = scandir(folder, &entries, is_socket_name, NULL);
+
+	for (int i = 0; i < count; i++) {
+		auto_free char *each = mem_printf("%s/%s", folder, entries[i]->d_name);
+
+		struct err err = {0};
+		int fd = connect_to(each, &err);
+
+		/* A name appears only once somebody listens there: bind_socket. Any other error
+		 * says nothing about the worker. */
+		if (fd >= 0)
+			close(fd);
+		else if (err.code == ERR_NOT_FOUND)
+			unlink(each);
+		free(entries[i]);
+	}
+	free(entries);
 }

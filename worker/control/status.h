@@ -28,6 +28,9 @@ void status_server_close(struct status_server *s);
 /* The asking side, without a loop: connects, reads the answer into `out`. ERR_NOT_FOUND when no
  * worker listens there, ERR_TIMEOUT when it does not answer in time. */
 int status_ask(const char *path, int timeout_ms, struct str *out, struct err *err);
+/* Removes the sockets that killed workers left in the folder of `path`: hundreds of them, where
+ * each container or host name was another, cost every `smallage status` a connect each. */
+void status_remove_dead(const char *path);
 /* True when somebody listens there. */
 bool status_is_live(const char *path);
 

@@ -160,6 +160,27 @@ START_TEST(a_left_over_socket_is_replaced)
 }
 END_TEST
 
+START_TEST(sockets_of_killed_workers_are_removed_and_those_of_living_ones_stay)
+{
+	auto_free char *path = begin();
+	auto_free char *dead = mem_printf("%s/run/dead@h.sock", folder);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct err err = {0};
+	struct status_server *s = status_server_open(&loop, path, fill, (void *)"w@h", &err);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	ck_assert_ptr_nonnull(s);
+	memcpy(address.sun_path, dead, strlen(dead) + 1);
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	close(fd);
+	status_remove_dead(path);
+	ck_assert_int_ne(access(dead, F_OK), 0);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	status_server_close(s);
+	end();
+}
+END_TEST
+
 START_TEST(the_newest_worker_has_the_path_and_keeps_it)
 {
 	auto_free char *path = begin();
