@@ -2,60 +2,22 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "transport/stream_inside.h"
 
 #define READ_SIZE		  ((size_t)64 * 1024)
 #define READ_BUDGET		  ((size_t)512 * 1024) /* per turn, so that no peer starves the others */
 #define OUTPUT_KEEP		  ((size_t)256 * 1024)
 #define CONNECT_TIMEOUT_DEFAULT_S 4
 
-enum stream_state { STREAM_CONNECTING, STREAM_UP, STREAM_FAILED, STREAM_CLOSED };
-
-struct stream {
-	uv_loop_t *loop;
-	const struct stream_events *events;
-	void *ctx;
-	enum stream_state state;
-	char *unix_path, *host;
-	int port;
-	uint64_t deadline_ms; /* of the whole connect */
-	size_t max_input;
-
-	int fd; /* -1 = none */
-	uv_poll_t *poll;
-	int poll_events;
-	bool wants_write; /* the kernel took only a part */
-	bool is_resolving;
-	bool is_flushing, wants_flush; /* in on_flush; it asked to be called again */
-	uv_timer_t timer;
-	uv_prepare_t prepare;
-	uv_idle_t idle; /* active while output waits: the loop must not sleep then */
-	uv_getaddrinfo_t resolver;
-	struct addrinfo *addresses, *next_address;
-	struct err last_error;
-	unsigned refs; /* open handles and requests; the memory goes with the last */
-
-	struct str out;
-	size_t out_start; /* bytes of `out` that the kernel already has */
-	char *in;
-	size_t in_len, in_cap;
-	uint64_t last_read_ms, last_write_ms;
-};
-
-static void address_try(struct stream *s);
-static void poll_ready(uv_poll_t *poll, int status, int events);
 static void output_arm(struct stream *s);
 
-static void stream_unref(struct stream *s)
+void stream_unref(struct stream *s)
 {
 	if (--s->refs > 0)
 		return;
@@ -81,7 +43,7 @@ static void poll_closed(uv_handle_t *handle)
 	stream_unref(s);
 }
 
-static void socket_drop(struct stream *s)
+void stream_drop_socket(struct stream *s)
 {
 	if (s->poll) {
 		uv_close((uv_handle_t *)s->poll, poll_closed);
@@ -97,13 +59,13 @@ static void socket_drop(struct stream *s)
 static void stream_stop(struct stream *s, enum stream_state state)
 {
 	s->state = state;
-	socket_drop(s);
+	stream_drop_socket(s);
 	uv_timer_stop(&s->timer);
 	uv_prepare_stop(&s->prepare);
 	uv_idle_stop(&s->idle);
 }
 
-static void stream_fail(struct stream *s, const struct err *why)
+void stream_fail(struct stream *s, const struct err *why)
 {
 	stream_stop(s, STREAM_FAILED);
 	s->events->on_failed(s->ctx, why);
@@ -118,7 +80,7 @@ static void stream_fail_errno(struct stream *s, const char *what, int code)
 	stream_fail(s, &err);
 }
 
-static void poll_update(struct stream *s)
+void stream_watch(struct stream *s)
 {
 	int want = s->state == STREAM_CONNECTING ? UV_WRITABLE
 						 : UV_READABLE | (s->wants_write ? UV_WRITABLE : 0);
@@ -127,7 +89,7 @@ static void poll_update(struct stream *s)
 		return;
 	s->poll_events = want;
 	if (want)
-		uv_poll_start(s->poll, want, poll_ready);
+		uv_poll_start(s->poll, want, stream_ready);
 	else
 		uv_poll_stop(s->poll);
 }
@@ -159,7 +121,7 @@ static void output_write(struct stream *s)
 	s->wants_write = stream_pending(s) > 0;
 	if (!s->wants_write)
 		str_shrink(&s->out, OUTPUT_KEEP);
-	poll_update(s);
+	stream_watch(s);
 }
 
 static void idle_ready(uv_idle_t *idle)
@@ -265,9 +227,9 @@ static void input_read(struct stream *s)
 	}
 }
 
-/* Connecting */
+/* Events of the socket */
 
-static int socket_error(int fd)
+int stream_socket_error(int fd)
 {
 	int code = 0;
 	socklen_t len = sizeof(code);
@@ -277,37 +239,25 @@ static int socket_error(int fd)
 	return code;
 }
 
-static void connect_finished(struct stream *s)
+void stream_connected(struct stream *s)
 {
 	s->state = STREAM_UP;
 	uv_timer_stop(&s->timer);
 	s->last_read_ms = s->last_write_ms = uv_now(s->loop);
-	poll_update(s);
+	stream_watch(s);
 	stream_wake(s);
 	s->events->on_connected(s->ctx);
 }
 
-static void connect_failed(struct stream *s, int code)
-{
-	socket_drop(s);
-	err_clear(&s->last_error);
-	errno = code;
-	if (s->unix_path)
-		err_errno(&s->last_error, "connect to %s", s->unix_path);
-	else
-		err_errno(&s->last_error, "connect to %s:%d", s->host, s->port);
-	address_try(s);
-}
-
-static void poll_ready(uv_poll_t *poll, int status, int events)
+void stream_ready(uv_poll_t *poll, int status, int events)
 {
 	struct stream *s = poll->data;
 	int code;
 
 	if (s->state == STREAM_CONNECTING) {
-		code = socket_error(s->fd);
+		code = stream_socket_error(s->fd);
 		if (code == 0)
-			connect_finished(s);
+			stream_connected(s);
 		else
 			connect_failed(s, code);
 		return;
@@ -317,7 +267,7 @@ static void poll_ready(uv_poll_t *poll, int status, int events)
 	if ((events & UV_READABLE) || status < 0)
 		input_read(s);
 	if (s->state == STREAM_UP && status < 0) {
-		code = socket_error(s->fd);
+		code = stream_socket_error(s->fd);
 		stream_fail_errno(s, "connection lost", code ? code : ECONNRESET);
 	}
 	if (s->state != STREAM_UP || !(events & UV_WRITABLE))
@@ -327,175 +277,9 @@ static void poll_ready(uv_poll_t *poll, int status, int events)
 		stream_wake(s); /* who was waiting for room goes on */
 }
 
-static void socket_tune(int fd)
-{
-	static const struct {
-		int level, name, value;
-	} options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},	  {SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, 60},  {IPPROTO_TCP, TCP_KEEPCNT, 9},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
-	};
-
-	/* A kernel that refuses one of these still gives a working connection. */
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-				 sizeof(int));
-}
-
-/* 0, or an errno value. */
-static int socket_connect(struct stream *s, int family, const struct sockaddr *address,
-			  socklen_t len)
-{
-	s->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0)
-		return errno;
-	if (family != AF_UNIX)
-		socket_tune(s->fd);
-	if (connect(s->fd, address, len) != 0 && errno != EINPROGRESS)
-		return errno;
-
-	uv_poll_t *poll = mem_calloc(1, sizeof(*poll));
-	int rc = uv_poll_init(s->loop, poll, s->fd);
-	if (rc != 0) {
-		free(poll);
-		return -rc;
-	}
-	poll->data = s;
-	s->poll = poll;
-	s->refs++;
-	poll_update(s);
-	return 0;
-}
-
-static void unix_try(struct stream *s)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct err err = {0};
-	int rc = ENAMETOOLONG;
-
-	if (strlen(s->unix_path) < sizeof(address.sun_path)) {
-		memcpy(address.sun_path, s->unix_path, strlen(s->unix_path));
-		rc = socket_connect(s, AF_UNIX, (const struct sockaddr *)&address, sizeof(address));
-	}
-	if (rc == 0)
-		return;
-	errno = rc;
-	err_errno(&err, "connect to %s", s->unix_path);
-	stream_fail(s, &err);
-}
-
-static void deadline_passed(uv_timer_t *timer)
-{
-	struct stream *s = timer->data;
-	struct err err = {0};
-
-	if (s->next_address && uv_now(s->loop) < s->deadline_ms) {
-		connect_failed(s, ETIMEDOUT);
-		return;
-	}
-	if (s->unix_path)
-		err_set(&err, ERR_TIMEOUT, "connect to %s: timed out", s->unix_path);
-	else
-		err_set(&err, ERR_TIMEOUT, "connect to %s:%d: timed out", s->host, s->port);
-	stream_fail(s, &err);
-}
-
-/* Each address gets an equal part of the time that is left, so that one which swallows packets
- * does not hide the next. */
-static void address_timer(struct stream *s)
-{
-	uint64_t now = uv_now(s->loop);
-	uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 1;
-	unsigned count = 1;
-
-	for (struct addrinfo *a = s->next_address; a; a = a->ai_next)
-		count++;
-	uv_timer_start(&s->timer, deadline_passed, left / count + 1, 0);
-}
-
-static void address_try(struct stream *s)
-{
-	if (s->unix_path) {
-		stream_fail(s, &s->last_error);
-		return;
-	}
-	while (s->next_address) {
-		struct addrinfo *a = s->next_address;
-		s->next_address = a->ai_next;
-		int rc = socket_connect(s, a->ai_family, a->ai_addr, a->ai_addrlen);
-		if (rc == 0) {
-			address_timer(s);
-			return;
-		}
-		socket_drop(s);
-		err_clear(&s->last_error);
-		errno = rc;
-		err_errno(&s->last_error, "connect to %s:%d", s->host, s->port);
-	}
-	stream_fail(s, &s->last_error);
-}
-
-static void resolve_failed(struct stream *s, const char *why)
-{
-	struct err err = {0};
-
-	err_set(&err, ERR_IO, "look up host %s: %s", s->host, why);
-	stream_fail(s, &err);
-}
-
-static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *result)
-{
-	struct stream *s = request->data;
-
-	s->is_resolving = false;
-	s->addresses = s->next_address = result;
-	if (s->state == STREAM_CONNECTING) {
-		if (status != 0)
-			resolve_failed(s, uv_strerror(status));
-		else
-			address_try(s);
-	}
-	stream_unref(s);
-}
-
-static void resolve_start(struct stream *s)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-	char port[16];
-
-	snprintf(port, sizeof(port), "%d", s->port);
-	/* Addresses need no resolver (and none of its threads); "localhost" is 127.0.0.1 here as in
-	 * kombu. */
-	const char *host = strcmp(s->host, "localhost") == 0 ? "127.0.0.1" : s->host;
-	if (getaddrinfo(host, port, &hints, &s->addresses) == 0) {
-		s->next_address = s->addresses;
-		address_try(s);
-		return;
-	}
-	s->addresses = NULL;
-	hints.ai_flags = 0;
-	s->resolver.data = s;
-	int rc = uv_getaddrinfo(s->loop, &s->resolver, resolved, host, port, &hints);
-	if (rc != 0) {
-		resolve_failed(s, uv_strerror(rc));
-		return;
-	}
-	s->is_resolving = true;
-	s->refs++;
-}
-
 static void open_started(uv_timer_t *timer)
 {
-	struct stream *s = timer->data;
-	uint64_t timeout_ms = s->deadline_ms;
-
-	s->deadline_ms = uv_now(s->loop) + timeout_ms;
-	uv_timer_start(&s->timer, deadline_passed, timeout_ms, 0);
-	if (s->unix_path)
-		unix_try(s);
-	else
-		resolve_start(s);
+	connect_start(timer->data);
 }
 
 struct stream *stream_open(const struct stream_options *options)
