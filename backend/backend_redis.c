@@ -18,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/redis_answer.h"
 #include "backend/redis_queue.h"
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "transport/redis_answer.h"
 
 #define KEY_PREFIX	   "celery-task-meta-"
 #define CLIENT_NAME	   "smallage-results"

@@ -1,6 +1,6 @@
 /* What an error answer of a Redis server means for the command that got it. Pure. */
-#ifndef BACKEND_REDIS_ANSWER_H
-#define BACKEND_REDIS_ANSWER_H
+#ifndef TRANSPORT_REDIS_ANSWER_H
+#define TRANSPORT_REDIS_ANSWER_H
 
 enum redis_answer {
 	REDIS_ANSWER_FINAL,	 /* trying again will not help */

@@ -1,4 +1,4 @@
-#include "backend/redis_answer.h"
+#include "transport/redis_answer.h"
 
 #include <stdbool.h>
 #include <stddef.h>

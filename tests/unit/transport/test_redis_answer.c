@@ -1,6 +1,6 @@
 #include <check.h>
 
-#include "backend/redis_answer.h"
+#include "transport/redis_answer.h"
 
 START_TEST(answers_are_classed_by_their_code)
 {
