@@ -216,10 +216,24 @@ static void on_stream_connected(void *ctx)
 
 /* Replies */
 
+static bool is_push(const redisReply *reply)
+{
+	const char *kind = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3
+				   ? reply->element[0]->str
+				   : NULL;
+
+	return kind && (strcmp(kind, "message") == 0 || strcmp(kind, "pmessage") == 0);
+}
+
 static int reply_give(struct redis_conn *c, const redisReply *reply, struct err *err)
 {
 	struct call call;
 
+	if (c->events->on_push && is_push(reply)) {
+		c->unfinished = 0;
+		c->events->on_push(c->ctx, reply);
+		return 0;
+	}
 	if (c->calls.count == 0)
 		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for",
 			       c->address.label);

@@ -31,6 +31,10 @@ struct redis_conn_events {
 	void (*on_down)(void *ctx, const struct err *why);
 	/* redis_conn_close has finished. */
 	void (*on_closed)(void *ctx);
+	/* What a subscriber is sent unasked: "message" or "pmessage", an array of three or four.
+	 * NULL on a connection that subscribes to nothing. A (P)SUBSCRIBE of one name is answered
+	 * as any command is. */
+	void (*on_push)(void *ctx, const redisReply *message);
 };
 
 struct redis_conn_options {
