@@ -6,17 +6,16 @@
 
 #include "base/mem.h"
 #include "transport/redis_address.h"
-#include "transport/redis_guard.h"
+#include "transport/redis_replies.h"
 #include "transport/stream.h"
 
-#define ANSWER_TIMEOUT_MS    15000
-#define WATCH_BUSY_MS	     3000
-#define WATCH_IDLE_MS	     30000
-#define RETRY_FIRST_MS	     100
-#define RETRY_MAX_MS	     2000
-#define STABLE_MS	     1000 /* a connection that lived this long starts the back-off anew */
-#define CALLS_AT_START	     64
-#define MAX_UNFINISHED_BYTES (REDIS_CONN_MAX_REPLY_BYTES + ((size_t)1 << 20))
+#define ANSWER_TIMEOUT_MS 15000
+#define WATCH_BUSY_MS	  3000
+#define WATCH_IDLE_MS	  30000
+#define RETRY_FIRST_MS	  100
+#define RETRY_MAX_MS	  2000
+#define STABLE_MS	  1000 /* a connection that lived this long starts the back-off anew */
+#define CALLS_AT_START	  64
 
 enum conn_state {
 	CONN_WAITING,	 /* no stream; the timer will connect */
@@ -47,9 +46,7 @@ struct redis_conn {
 	size_t max_output;
 	enum conn_state state;
 	struct stream *stream;
-	redisReader *reader;
-	struct redis_guard guard;
-	size_t unfinished; /* bytes of the reply at hand */
+	struct redis_replies replies;
 	struct calls calls;
 	unsigned greetings; /* of these, how many belong to the greeting */
 	uv_timer_t timer;   /* to connect again, or to watch */
@@ -225,86 +222,23 @@ static bool is_push(const redisReply *reply)
 	return kind && (strcmp(kind, "message") == 0 || strcmp(kind, "pmessage") == 0);
 }
 
-static int reply_give(struct redis_conn *c, const redisReply *reply, struct err *err)
+static int reply_give(void *ctx, const redisReply *reply, struct err *err)
 {
+	struct redis_conn *c = ctx;
+	const struct stream *stream = c->stream;
 	struct call call;
 
 	if (c->events->on_push && is_push(reply)) {
-		c->unfinished = 0;
 		c->events->on_push(c->ctx, reply);
-		return 0;
+		return c->stream == stream ? 0 : 1;
 	}
 	if (c->calls.count == 0)
-		return err_set(err, ERR_PROTOCOL, "Redis %s: an answer nobody asked for",
-			       c->address.label);
+		return err_set(err, ERR_PROTOCOL, "an answer nobody asked for");
 	call = call_pop(&c->calls);
 	c->waiting_since_ms = uv_now(c->loop);
-	c->unfinished = 0;
 	call.fn(call.ctx, reply);
-	return 0;
-}
-
-/* Between two answers, with no byte of the next. Asking for an answer then would make it look as if
- * one had begun. */
-static bool reader_is_empty(const redisReader *reader)
-{
-	return reader->ridx < 0 && reader->pos == reader->len;
-}
-
-/* The way of all answers that are not brief. */
-static int replies_parse(struct redis_conn *c, const char *data, size_t len, struct err *err)
-{
-	const struct stream *stream = c->stream;
-
-	if (redis_guard_feed(&c->guard, data, len, err) < 0)
-		return err_prefix(err, "Redis %s: ", c->address.label);
-	c->unfinished += len;
-	if (c->unfinished > MAX_UNFINISHED_BYTES)
-		return err_set(err, ERR_LIMIT, "Redis %s: answer of more than %zu bytes",
-			       c->address.label, REDIS_CONN_MAX_REPLY_BYTES);
-	if (redisReaderFeed(c->reader, data, len) != REDIS_OK)
-		return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
-			       c->reader->errstr);
-	do {
-		void *reply = NULL;
-		int rc;
-
-		if (redisReaderGetReply(c->reader, &reply) != REDIS_OK)
-			return err_set(err, ERR_PROTOCOL, "Redis %s: %.100s", c->address.label,
-				       c->reader->errstr);
-		if (reply == NULL)
-			return 0;
-		rc = reply_give(c, reply, err);
-		freeReplyObject(reply);
-		if (rc < 0)
-			return -1;
-		/* A callback may close or restart the connection. */
-	} while (c->stream == stream && !reader_is_empty(c->reader));
-	return 0;
-}
-
-/* Brief answers are taken off the front as long as there are any; hiredis reads on from the first
- * that is not, up to the end of these bytes. */
-static int replies_read(struct redis_conn *c, const char *data, size_t len, size_t *ret_used,
-			struct err *err)
-{
-	enum redis_brief is = reader_is_empty(c->reader) ? REDIS_BRIEF_YES : REDIS_BRIEF_NO;
-	const struct stream *stream = c->stream;
-	size_t at = 0, used = 0;
-	redisReply reply;
-
-	while (is == REDIS_BRIEF_YES && at < len) {
-		is = redis_brief_read(data + at, len - at, &reply, &used);
-		if (is != REDIS_BRIEF_YES)
-			break;
-		at += used;
-		if (reply_give(c, &reply, err) < 0)
-			return -1;
-		if (c->stream != stream)
-			return 0;
-	}
-	*ret_used = is == REDIS_BRIEF_NO ? len : at;
-	return is == REDIS_BRIEF_NO ? replies_parse(c, data + at, len - at, err) : 0;
+	/* A callback may close or restart the connection. */
+	return c->stream == stream ? 0 : 1;
 }
 
 static size_t on_stream_data(void *ctx, const char *data, size_t len)
@@ -313,8 +247,10 @@ static size_t on_stream_data(void *ctx, const char *data, size_t len)
 	struct err err = {0};
 	size_t used = len;
 
-	if (replies_read(c, data, len, &used, &err) < 0)
+	if (redis_replies_feed(&c->replies, data, len, &used, reply_give, c, &err) < 0) {
+		err_prefix(&err, "Redis %s: ", c->address.label);
 		conn_lost(c, &err);
+	}
 	return used;
 }
 
@@ -346,11 +282,7 @@ static void connect_again(struct redis_conn *c)
 		.ctx = c,
 	};
 
-	if (c->reader)
-		redisReaderFree(c->reader);
-	c->reader = redisReaderCreate();
-	redis_guard_init(&c->guard, REDIS_CONN_MAX_REPLY_BYTES);
-	c->unfinished = 0;
+	redis_replies_reset(&c->replies);
 	c->state = CONN_CONNECTING;
 	c->stream = stream_open(&options);
 }
@@ -411,8 +343,7 @@ static void on_timer(uv_timer_t *timer)
 static void conn_free(struct redis_conn *c)
 {
 	free(c->calls.ring);
-	if (c->reader)
-		redisReaderFree(c->reader);
+	redis_replies_clear(&c->replies);
 	redis_address_clear(&c->address);
 	free(c->client_name);
 	free(c->restart_because);

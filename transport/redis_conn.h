@@ -21,8 +21,6 @@
 #include "base/err.h"
 #include "transport/redis_codec.h"
 
-#define REDIS_CONN_MAX_REPLY_BYTES ((size_t)64 << 20)
-
 struct redis_conn;
 
 struct redis_conn_events {
