@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "transport/topic_pattern.h"
 
 #define MAX_TABLE_BYTES	 ((size_t)4 << 20)
 #define MAX_KEY_BYTES	 255 /* AMQP's limit for routing keys */
@@ -89,65 +90,6 @@ static int write_table(int fd, const char *path, const json_t *table, struct err
 	return 0;
 }
 
-int filesystem_topic_pattern(struct str *out, const char *binding_key)
-{
-	str_addc(out, '^');
-	for (const char *p = binding_key; *p != '\0';) {
-		size_t len = strcspn(p, ".");
-
-		if (len == 1 && *p == '*')
-			str_puts(out, "[^\\.]+");
-		else if (len == 1 && *p == '#')
-			str_puts(out, ".*?");
-		else
-			for (size_t i = 0; i < len; i++) {
-				/* Bytes over 127 belong to letters as Python counts them. */
-				if (!isalnum((unsigned char)p[i]) && (unsigned char)p[i] < 0x80 &&
-				    strchr("#*", p[i]) == NULL)
-					str_addc(out, '\\');
-				str_addc(out, p[i]);
-			}
-		p += len;
-		if (*p == '.') {
-			str_puts(out, "\\.");
-			p++;
-		}
-	}
-	return str_addc(out, '$');
-}
-
-/* One step of the match: `at[i]` tells whether the key so far may end before text[i]; the same
- * after the token comes out in `next`. */
-static void match_token(bool *next, const bool *at, const char *text, size_t len, char token,
-			bool is_wildcard)
-{
-	next[0] = is_wildcard && token == '#' && at[0];
-	for (size_t i = 0; i < len; i++) {
-		if (!is_wildcard)
-			next[i + 1] = at[i] && text[i] == token;
-		else if (token == '*')
-			next[i + 1] = (at[i] || next[i]) && text[i] != '.';
-		else
-			next[i + 1] = at[i + 1] || next[i];
-	}
-}
-
-bool filesystem_topic_matches(const char *binding_key, const char *routing_key)
-{
-	bool at[MAX_KEY_BYTES + 1] = {true}, next[MAX_KEY_BYTES + 1];
-	size_t len = strlen(routing_key);
-
-	if (len > MAX_KEY_BYTES || strlen(binding_key) > MAX_KEY_BYTES)
-		return false;
-	for (const char *p = binding_key; *p != '\0'; p++) {
-		bool is_word = (p == binding_key || p[-1] == '.') && (p[1] == '.' || p[1] == '\0');
-
-		match_token(next, at, routing_key, len, *p, is_word && (*p == '*' || *p == '#'));
-		memcpy(at, next, (len + 1) * sizeof(*at));
-	}
-	return at[len];
-}
-
 static const char *column(const json_t *row, size_t index)
 {
 	const char *text = json_string_value(json_array_get(row, index));
@@ -181,7 +123,7 @@ int filesystem_bind(const char *control_folder, const struct queue_def *queue, s
 	str_init(&pattern, 8 * MAX_KEY_BYTES);
 	if (path == NULL)
 		return -1;
-	if (is_topic && filesystem_topic_pattern(&pattern, key) < 0)
+	if (is_topic && topic_pattern_write(&pattern, key) < 0)
 		return err_set(err, ERR_LIMIT, "binding key '%.40s...' is too long", key);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0)
@@ -253,7 +195,7 @@ static bool row_matches(const json_t *row, const char *exchange, const char *typ
 	if (type ? strcmp(type, "fanout") == 0 : is_mailbox)
 		return true;
 	if (type ? strcmp(type, "topic") == 0 : column(row, 1)[0] != '\0')
-		return filesystem_topic_matches(column(row, 0), routing_key);
+		return topic_key_matches(column(row, 0), strlen(column(row, 0)), routing_key);
 	return strcmp(column(row, 0), routing_key) == 0;
 }
 

@@ -1,8 +1,7 @@
 /*
  * The binding tables of kombu's filesystem transport: one file per exchange in the control folder,
  * a JSON list of [routing_key, pattern, queue], newest first, changed in place under flock.
- * Mirrors kombu/transport/filesystem.py (_queue_bind, get_table) and kombu/transport/virtual/
- * exchange.py. contract: control.md 8.1, 7.1 (dialect of patterns).
+ * Mirrors kombu/transport/filesystem.py (_queue_bind, get_table). contract: control.md 8.1.
  */
 #ifndef TRANSPORT_FILESYSTEM_BINDING_H
 #define TRANSPORT_FILESYSTEM_BINDING_H
@@ -29,10 +28,5 @@ int filesystem_check_exchange(const char *name, struct err *err);
  * bound. `exchange_type` NULL: told from the exchange's name and its table. */
 json_t *filesystem_route(const char *control_folder, const char *exchange,
 			 const char *exchange_type, const char *routing_key, struct err *err);
-
-/* Appends the pattern kombu keeps for a topic binding key: "r.#" -> "^r\..*?$". */
-int filesystem_topic_pattern(struct str *out, const char *binding_key);
-/* What that pattern matches: '*' one or more characters but no dot, '#' any characters at all. */
-bool filesystem_topic_matches(const char *binding_key, const char *routing_key);
 
 #endif

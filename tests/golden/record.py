@@ -21,6 +21,7 @@ from celery.worker import request as worker_request
 from celery.worker import strategy as worker_strategy
 from celery.worker.consumer.consumer import Consumer
 from kombu.message import Message
+from kombu.transport.virtual.exchange import TopicExchange
 from kombu.utils import json as kombu_json
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -442,6 +443,28 @@ def record_result():
     write("result/record.tsv", rows)
 
 
+# topic --------------------------------------------------------------------------------------------
+
+TOPIC_BINDINGS = """#|r.#|a.*.c|a-b.c_d||worker.heartbeat|*|*.*|#.x.#|a|a*|a*.b|a.b*c|a#|#a.b|..|a..b|.|#.|.#|*.|a.#.*|*.#
+task.#|worker.#|é*|é.*|a b|a\nb|a+b(c)[d]{e}^f$|a\\b|a/b:c@d|1.2.3|*.orange.*|lazy.#|a.*.*.z|x.*a|b.-*""".split("|")
+TOPIC_BINDINGS = [key for line in TOPIC_BINDINGS for key in line.split("\n")]
+TOPIC_KEYS = """|a|aa|aaa|ab|a.b|a.b.c|a.b.b.c|a..c|.|..|a.|.a|r|r.|r.x|r.x.y|q.x|worker.heartbeat|worker.|task|tasks.x|é|éé|é.é
+x|a.x.b|x.a|.x.|a.x.|quick.orange.rabbit|lazy.orange.male.rabbit|orange|lazy|a b|a-b.c_d|a+b(c)[d]{e}^f$|a\\b|a/b:c@d
+1.2.3|1x2x3|a.1.2.z|a.1.z|b|b.-|b.--|a.bbc|a.bc|a.c|xa|x.ba|a#|#a.b""".replace("\n", "|").split("|") + ["a\n", "a\nb", "a.b\n"]
+
+
+def record_topic():
+    topic = TopicExchange(None)
+    write("topic/pattern.tsv", [(key, topic.key_to_pattern(key)) for key in TOPIC_BINDINGS])
+    rows = []
+    # The last one is kombu's before 5.7.
+    for topic.wildcards in (TopicExchange.wildcards, {"*": r".*?[^\.]", "#": r".*?"}):
+        for binding in TOPIC_BINDINGS:
+            pattern = topic.key_to_pattern(binding)
+            rows += [(pattern, key, outcome(lambda: str(bool(topic._match(pattern, key))))) for key in TOPIC_KEYS]
+    write("topic/match.tsv", [row for i, row in enumerate(rows) if row not in rows[:i]])
+
+
 if __name__ == "__main__":
     assert isinstance(sys.modules["celery"], types.ModuleType) and celery.__version__ == "5.7.0", "celery 5.7.0 decides"
     record_pyjson()
@@ -451,3 +474,4 @@ if __name__ == "__main__":
     record_intake()
     record_canvas()
     record_result()
+    record_topic()
