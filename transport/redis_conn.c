@@ -263,7 +263,22 @@ static void on_stream_failed(void *ctx, const struct err *why)
 	conn_lost(c, &err);
 }
 
+static void on_stream_flush(void *ctx)
+{
+	struct redis_conn *c = ctx;
+
+	if (c->state == CONN_UP && c->events->on_flush)
+		c->events->on_flush(c->ctx);
+}
+
+void redis_conn_wake(struct redis_conn *c)
+{
+	if (c->state == CONN_UP)
+		stream_wake(c->stream);
+}
+
 static const struct stream_events stream_events = {
+	.on_flush = on_stream_flush,
 	.on_connected = on_stream_connected,
 	.on_data = on_stream_data,
 	.on_failed = on_stream_failed,

@@ -33,6 +33,9 @@ struct redis_conn_events {
 	 * NULL on a connection that subscribes to nothing. A (P)SUBSCRIBE of one name is answered
 	 * as any command is. */
 	void (*on_push)(void *ctx, const redisReply *message);
+	/* Last chance to add commands before they are written: once in a turn of the loop after
+	 * redis_conn_wake or a command, while the connection is up. May be NULL. */
+	void (*on_flush)(void *ctx);
 };
 
 struct redis_conn_options {
@@ -56,6 +59,8 @@ const char *redis_conn_host(const struct redis_conn *c);
  * write. -1 when it is not up or its output is full; the callback does not come then. */
 int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,
 		       redis_conn_reply_fn *fn, void *ctx);
+/* on_flush will be called in this turn of the loop (or the next, from a prepare callback). */
+void redis_conn_wake(struct redis_conn *c);
 /* Throws the connection away and connects again (a fail-over made this server a replica). */
 void redis_conn_restart(struct redis_conn *c, const char *reason);
 /* Unanswered commands are dropped without a callback; on_closed follows. */

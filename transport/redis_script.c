@@ -1,0 +1,218 @@
+#include "transport/redis_script.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+
+/* While nothing is known about sizes messages leave a list one by one, then a few at a time; what
+ * is too much goes back to where it was. A record is what kombu's is, so that a Python worker's
+ * sweep finds its way: default exchange, queue as routing key. A script does not roll back: when
+ * the records are refused (a key of another type, a user without the right), the messages go back.
+ */
+static const char take[] =
+	"local id, left, room, most = ARGV[1], tonumber(ARGV[4]), tonumber(ARGV[5]), "
+	"tonumber(ARGV[6])\n"
+	"local prefix, seq, fair, nq = id .. ':', tonumber(ARGV[3]), ARGV[7] == '1', "
+	"tonumber(ARGV[8])\n"
+	"local number = redis.call('ZSCORE', KEYS[3], id)\n"
+	"if not number or math.floor(number / 4294967296) ~= tonumber(ARGV[2]) then return false "
+	"end\n"
+	"local t = redis.call('TIME')\n"
+	"local now = t[1] .. '.' .. string.format('%06d', t[2])\n"
+	"local out, hset, zadd, from = {{}}, {}, {}, {}\n"
+	"local largest, full = 0, false\n"
+	"local function set_aside(q, m)\n"
+	"  redis.call('LPUSH', KEYS[3 + q], m)\n"
+	"  redis.call('LTRIM', KEYS[3 + q], 0, 99)\n"
+	"  redis.call('EXPIRE', KEYS[3 + q], 604800)\n"
+	"  local report = out[1]\n"
+	"  report[#report + 1] = q - 1\n"
+	"  report[#report + 1] = #m\n"
+	"  left = left - 1\n"
+	"end\n"
+	"local function keep(key, q, m)\n"
+	"  local field = prefix .. string.format('%.0f', seq)\n"
+	"  seq = seq + 1\n"
+	"  hset[#hset + 1] = field\n"
+	"  hset[#hset + 1] = '[' .. m .. ARGV[8 + q]\n"
+	"  zadd[#zadd + 1] = now\n"
+	"  zadd[#zadd + 1] = field\n"
+	"  from[#from + 1] = key\n"
+	"  out[#out + 1] = q - 1\n"
+	"  out[#out + 1] = m\n"
+	"  left, room = left - 1, room - #m\n"
+	"  if #m > largest then largest = #m end\n"
+	"end\n"
+	"local function take_from(key, q, share)\n"
+	"  while share > 0 and left > 0 do\n"
+	"    local n = 1\n"
+	"    if largest > 0 then\n"
+	"      n = math.max(1, math.min(64, share, left, math.floor(room / largest)))\n"
+	"    end\n"
+	"    local popped = redis.call('RPOP', key, n)\n"
+	"    if not popped then return true end\n"
+	"    for i, m in ipairs(popped) do\n"
+	"      if #m > most or m:sub(1, 1) ~= '{' or m:sub(-1) ~= '}' then\n"
+	"        set_aside(q, m)\n"
+	"      elseif #m > room and #out > 1 then\n"
+	"        for j = #popped, i, -1 do redis.call('RPUSH', key, popped[j]) end\n"
+	"        full = true\n"
+	"        return false\n"
+	"      else\n"
+	"        keep(key, q, m)\n"
+	"      end\n"
+	"      share = share - 1\n"
+	"    end\n"
+	"    if room <= 0 then full = true return false end\n"
+	"  end\n"
+	"  return false\n"
+	"end\n"
+	"for first = 3 + nq + 1, #KEYS, nq do\n"
+	"  local more, empty = true, {}\n"
+	"  while more and left > 0 and not full do\n"
+	"    more = false\n"
+	"    local share = fair and math.max(1, math.floor(left / nq)) or left\n"
+	"    for q = 1, nq do\n"
+	"      if not empty[q] and left > 0 and not full then\n"
+	"        empty[q] = take_from(KEYS[first + q - 1], q, share)\n"
+	"        more = more or not empty[q]\n"
+	"      end\n"
+	"    end\n"
+	"  end\n"
+	"end\n"
+	"if #hset > 0 then\n"
+	"  local r = redis.pcall('HSET', KEYS[1], unpack(hset))\n"
+	"  if type(r) == 'number' then r = redis.pcall('ZADD', KEYS[2], unpack(zadd)) end\n"
+	"  if type(r) ~= 'number' then\n"
+	"    for i = #from, 1, -1 do redis.call('RPUSH', from[i], out[2 * i + 1]) end\n"
+	"    for i = 1, #hset, 2 do redis.pcall('HDEL', KEYS[1], hset[i]) end\n"
+	"    return r\n"
+	"  end\n"
+	"end\n"
+	"return out\n";
+
+static const char read_records[] = "local room, out = tonumber(ARGV[1]), {}\n"
+				   "for i = 2, #ARGV do\n"
+				   "  local size = redis.call('HSTRLEN', KEYS[1], ARGV[i])\n"
+				   "  if i > 2 and size > room then break end\n"
+				   "  room = room - size\n"
+				   "  out[i - 1] = redis.call('HGET', KEYS[1], ARGV[i])\n"
+				   "end\n"
+				   "return out\n";
+
+static const char put_back[] =
+	"local n, last, is_there = 0, nil, false\n"
+	"redis.call('ZREM', KEYS[2], '')\n"
+	"for i = 3, #KEYS do\n"
+	"  local at = (i - 3) * 3\n"
+	"  local field = ARGV[at + 1]\n"
+	"  if field ~= last then\n"
+	"    last, is_there = field, redis.call('HEXISTS', KEYS[1], field) == 1\n"
+	"    if is_there then n = n + 1 end\n"
+	"  end\n"
+	"  if is_there then redis.call(ARGV[at + 3] .. 'PUSH', KEYS[i], ARGV[at + 2]) end\n"
+	"  if ARGV[at + 4] ~= field then\n"
+	"    redis.call('HDEL', KEYS[1], field)\n"
+	"    redis.call('ZREM', KEYS[2], field)\n"
+	"  end\n"
+	"end\n"
+	"return n\n";
+
+static const char set_aside[] = "local n = redis.call('HDEL', KEYS[1], ARGV[1])\n"
+				"redis.call('ZREM', KEYS[2], ARGV[1])\n"
+				"if n == 1 then\n"
+				"  redis.call('LPUSH', KEYS[3], ARGV[2])\n"
+				"  redis.call('LTRIM', KEYS[3], 0, 99)\n"
+				"  redis.call('EXPIRE', KEYS[3], 604800)\n"
+				"end\n"
+				"return n\n";
+
+static const char renew[] = "redis.call('ZREM', KEYS[1], '')\n"
+			    "local t = redis.call('TIME')\n"
+			    "local now, args = t[1] .. '.' .. string.format('%06d', t[2]), {}\n"
+			    "for i = 1, #ARGV do\n"
+			    "  args[2 * i - 1] = now\n"
+			    "  args[2 * i] = ARGV[i]\n"
+			    "end\n"
+			    "return redis.call('ZADD', KEYS[1], 'XX', 'CH', unpack(args))\n";
+
+static const char live[] =
+	"redis.call('ZREM', KEYS[1], '')\n"
+	"local was = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0\n"
+	"local dead = redis.call('ZSCORE', KEYS[1], 'dead:' .. ARGV[1]) and 1 or 0\n"
+	"if dead == 0 then redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1]) end\n"
+	"local out = redis.call('ZRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES')\n"
+	"table.insert(out, 1, dead)\n"
+	"table.insert(out, 1, was)\n"
+	"return out\n";
+
+static const char bury[] =
+	"if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end\n"
+	"redis.call('ZREM', KEYS[1], ARGV[1])\n"
+	"return redis.call('ZADD', KEYS[1], ARGV[2], 'dead:' .. ARGV[1])\n";
+
+static const char expired[] =
+	"if not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return false end\n"
+	"local t = redis.call('TIME')\n"
+	"local ceil = t[1] + t[2] / 1000000 - ARGV[3]\n"
+	"if ARGV[4] == '0' then\n"
+	"  return redis.call('ZRANGE', KEYS[2], 0, ceil, 'BYSCORE', 'LIMIT', 0, 1000)\n"
+	"end\n"
+	"return redis.call('ZRANGE', KEYS[2], ceil, 0, 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[4])\n";
+
+static const char unlock[] = "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
+			     "  return redis.call('DEL', KEYS[1])\n"
+			     "end\n"
+			     "return 0\n";
+
+static const char *const texts[REDIS_SCRIPT_COUNT] = {
+	[REDIS_SCRIPT_TAKE] = take,	    [REDIS_SCRIPT_READ] = read_records,
+	[REDIS_SCRIPT_PUT_BACK] = put_back, [REDIS_SCRIPT_SET_ASIDE] = set_aside,
+	[REDIS_SCRIPT_RENEW] = renew,	    [REDIS_SCRIPT_LIVE] = live,
+	[REDIS_SCRIPT_BURY] = bury,	    [REDIS_SCRIPT_EXPIRED] = expired,
+	[REDIS_SCRIPT_UNLOCK] = unlock,
+};
+
+void redis_scripts_init(struct redis_scripts *s)
+{
+	for (int i = 0; i < REDIS_SCRIPT_COUNT; i++) {
+		unsigned char hash[EVP_MAX_MD_SIZE] = {0};
+
+		/* Redis names a script by this digest; nothing depends on it being strong. */
+		EVP_Digest(texts[i], strlen(texts[i]), hash, NULL, EVP_sha1(), NULL);
+		for (int byte = 0; byte < 20; byte++)
+			snprintf(s->digest[i] + 2 * (size_t)byte, 3, "%02x", hash[byte]);
+	}
+	redis_scripts_reset(s);
+}
+
+void redis_scripts_reset(struct redis_scripts *s)
+{
+	for (int i = 0; i < REDIS_SCRIPT_COUNT; i++)
+		s->needs_text[i] = true;
+}
+
+int redis_script_call(struct redis_scripts *s, struct redis_conn *conn, enum redis_script script,
+		      struct redis_arg *args, int argc, redis_conn_reply_fn *fn, void *ctx)
+{
+	if (s->needs_text[script]) {
+		args[0] = REDIS_ARG("EVAL");
+		args[1] = (struct redis_arg){texts[script], strlen(texts[script])};
+	} else {
+		args[0] = REDIS_ARG("EVALSHA");
+		args[1] = (struct redis_arg){s->digest[script], 40};
+	}
+	if (redis_conn_command(conn, args, argc, fn, ctx) < 0)
+		return -1;
+	s->needs_text[script] = false;
+	return 0;
+}
+
+bool redis_script_is_gone(struct redis_scripts *s, enum redis_script script,
+			  const redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "NOSCRIPT", 8) != 0)
+		return false;
+	s->needs_text[script] = true;
+	return true;
+}

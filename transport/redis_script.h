@@ -1,0 +1,69 @@
+/*
+ * The Lua scripts of the Redis broker. A script is sent by its digest; the first call on a
+ * connection, and the one after a NOSCRIPT, carries its text and so loads it.
+ *
+ * Each begins with a command that a server at its memory limit allows, so that taking, answering
+ * and staying alive go on there: what follows the first write of a script is not refused.
+ */
+#ifndef TRANSPORT_REDIS_SCRIPT_H
+#define TRANSPORT_REDIS_SCRIPT_H
+
+#include <stdbool.h>
+
+#include "transport/redis_conn.h"
+
+enum redis_script {
+	/* Pops messages and records each as unacked, in one step.
+	 * KEYS: unacked, index, nodes, a list per queue for what is set aside, the lists of the
+	 * queues by step. ARGV: our id, epoch, first number, most messages, most bytes, most bytes
+	 * of one, "1" = in turns, number of queues, and for each what closes its records.
+	 * Answer: {{queue, bytes, ...} set aside, queue, message, queue, message, ...}, or nil when
+	 * the registry does not know us by this epoch (a script of a connection that was given up
+	 * may run late). */
+	REDIS_SCRIPT_TAKE,
+	/* KEYS: unacked. ARGV: most bytes, fields. Answer: records (nil: none) up to those bytes,
+	 * at least one. */
+	REDIS_SCRIPT_READ,
+	/* KEYS: unacked, index, lists. ARGV: for each list a field, a message, and "R" to be served
+	 * next or "L" to be served last; a field that is to go to more lists stands there once for
+	 * each, one after the other. Answer: how many were there. */
+	REDIS_SCRIPT_PUT_BACK,
+	/* KEYS: unacked, index, aside list. ARGV: field, message. Answer: 1 if it was there. */
+	REDIS_SCRIPT_SET_ASIDE,
+	/* KEYS: index. ARGV: fields. Answer: how many are there; they are as of now. */
+	REDIS_SCRIPT_RENEW,
+	/* We are alive. A node that others took for dead does not come back under its name.
+	 * KEYS: nodes. ARGV: our id, a number that grows, most entries. Answer: {1 if we were on
+	 * it, 1 if we were taken for dead, id, number, ...} */
+	REDIS_SCRIPT_LIVE,
+	/* Takes a node for dead, if its number is still that. KEYS: nodes. ARGV: id, number. */
+	REDIS_SCRIPT_BURY,
+	/* KEYS: mutex, index. ARGV: token, ms to hold it, visibility timeout in seconds, most
+	 * entries (0 = 1000 of the oldest). Answer: nil while another holds it, else fields. */
+	REDIS_SCRIPT_EXPIRED,
+	/* KEYS: mutex. ARGV: token. */
+	REDIS_SCRIPT_UNLOCK,
+	REDIS_SCRIPT_COUNT,
+};
+
+/* What is put before the id of a node that was taken for dead. */
+#define REDIS_NODE_DEAD "dead:"
+/* The epoch of a node is the upper part of its number. */
+#define REDIS_NODE_EPOCH 4294967296.0
+
+struct redis_scripts {
+	char digest[REDIS_SCRIPT_COUNT][41];
+	bool needs_text[REDIS_SCRIPT_COUNT];
+};
+
+void redis_scripts_init(struct redis_scripts *s);
+/* A new connection: another server may be behind it. */
+void redis_scripts_reset(struct redis_scripts *s);
+/* As redis_conn_command; args[0] and args[1] are filled in, the number of keys and so on follow. */
+int redis_script_call(struct redis_scripts *s, struct redis_conn *conn, enum redis_script script,
+		      struct redis_arg *args, int argc, redis_conn_reply_fn *fn, void *ctx);
+/* The answer is NOSCRIPT: nothing was done, and the next call carries the text. */
+bool redis_script_is_gone(struct redis_scripts *s, enum redis_script script,
+			  const redisReply *reply);
+
+#endif
