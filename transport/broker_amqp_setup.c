@@ -98,11 +98,8 @@ void setup_continue(struct amqp_consumer *c)
 
 static void send_consume(struct amqp_consumer *c, struct amqp_consumed *q, bool is_nowait)
 {
-	amqp_basic_consume_t consume = {.queue = amqp_text(q->topology->name), .nowait = is_nowait};
-
 	snprintf(q->tag, sizeof(q->tag), "smallage-%u", ++c->next_tag);
-	consume.consumer_tag = amqp_text(q->tag);
-	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_CONSUME_METHOD, &consume);
+	topology_consume(q->topology, q->tag, is_nowait, c->link.conn, AMQP_CHANNEL_WORK);
 }
 
 static void send_cancel(struct amqp_consumer *c, const char *tag)

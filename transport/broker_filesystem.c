@@ -13,12 +13,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "transport/envelope.h"
-#include "transport/filesystem_binding.h"
 
 #define TAKE_PER_TURN 64 /* the loop has other work to do */
 #define RECOVER_EVERY 30 /* polls */
 #define CLOSE_POLL_MS 50
-#define EXCHANGES_MAX 256
 
 static struct broker_filesystem *self(struct broker *b)
 {
@@ -248,6 +246,7 @@ static void free_all(struct broker_filesystem *f)
 	map_free(f->queues);
 	map_free(f->exchange_types);
 	map_free(f->declared);
+	filesystem_private_clear(f);
 	filesystem_slots_clear(&f->slots);
 	filesystem_options_clear(&f->folders);
 	free(f->node);
@@ -287,6 +286,7 @@ static void finish_close(struct broker_filesystem *f)
 	err_set(&err, ERR_TIMEOUT, "the message could not be written in time");
 	filesystem_outbox_fail(f->outbox, &err);
 	put_back_unacked(f);
+	filesystem_private_leave(f, NULL);
 	filesystem_mail_close(f);
 	filesystem_watch_close(f->watch);
 	f->watch = NULL;
@@ -324,6 +324,7 @@ static struct broker *filesystem_open(const struct broker_options *options, stru
 	f->queues = map_new();
 	f->exchange_types = map_new();
 	f->declared = map_new();
+	list_init(&f->private_queues);
 	f->inbox = filesystem_inbox_new(f->folders.in, f->queues);
 	f->outbox = filesystem_outbox_new(f->folders.out, f->folders.control, f->exchange_types,
 					  f->max_publish);
@@ -331,50 +332,6 @@ static struct broker *filesystem_open(const struct broker_options *options, stru
 	uv_timer_init(f->loop, &f->timer);
 	f->timer.data = f;
 	return &f->base;
-}
-
-void filesystem_note_exchange(struct broker_filesystem *f, const char *name, const char *type)
-{
-	/* Beyond that the names and tables tell the types well enough. */
-	if (map_count(f->exchange_types) < EXCHANGES_MAX || map_get(f->exchange_types, name))
-		free(map_put(f->exchange_types, name, mem_strdup(type ? type : "direct")));
-}
-
-/* Writes the binding once, and remembers the exchange's type. */
-static int declare(struct broker_filesystem *f, const struct queue_def *queue, struct err *err)
-{
-	if (queue->exchange == NULL || queue->exchange[0] == '\0' ||
-	    map_get(f->declared, queue->name) != NULL)
-		return 0;
-	if (filesystem_bind(f->folders.control, queue, err) < 0)
-		return -1;
-	filesystem_note_exchange(f, queue->exchange, queue->exchange_type);
-	map_put(f->declared, queue->name, f);
-	return 0;
-}
-
-static int filesystem_consume(struct broker *b, const struct queue_def *queue, struct err *err)
-{
-	struct broker_filesystem *f = self(b);
-
-	if (strchr(queue->name, '/') != NULL)
-		return err_set(err, ERR_INVALID, "queue name '%.200s' cannot be a file name",
-			       queue->name);
-	if (declare(f, queue, err) < 0)
-		return -1;
-	map_put(f->queues, queue->name, f);
-	f->needs_scan = true;
-	if (f->is_started)
-		filesystem_wake_in(f, 0);
-	return 0;
-}
-
-static void filesystem_cancel(struct broker *b, const char *queue)
-{
-	struct broker_filesystem *f = self(b);
-
-	map_del(f->queues, queue);
-	f->needs_scan = true; /* drops the names that are held */
 }
 
 static void filesystem_start(struct broker *b)
@@ -431,7 +388,7 @@ static int filesystem_publish(struct broker *b, const struct publication *p,
 
 	if (p->declare_exchange != NULL)
 		filesystem_note_exchange(f, p->declare_exchange->name, p->declare_exchange->type);
-	if (p->declare != NULL && declare(f, p->declare, err) < 0)
+	if (p->declare != NULL && filesystem_declare(f, p->declare, err) < 0)
 		return -1;
 	if (filesystem_outbox_add(f->outbox, p, done, ctx, err) < 0)
 		return -1;

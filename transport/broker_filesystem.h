@@ -21,9 +21,10 @@ struct broker_filesystem {
 	struct filesystem_options folders;
 	char *node;
 	size_t max_body, max_publish;
-	struct map *queues;	    /* names that are consumed -> any value but NULL */
-	struct map *exchange_types; /* exchange -> type (char *), as declared here */
-	struct map *declared;	    /* queues whose binding is written */
+	struct map *queues;		 /* names that are consumed -> any value but NULL */
+	struct map *exchange_types;	 /* exchange -> type (char *), as declared here */
+	struct map *declared;		 /* queues whose bindings are written */
+	struct list_node private_queues; /* see broker_filesystem_queue.c */
 	struct filesystem_inbox *inbox;
 	struct filesystem_outbox *outbox;
 	struct filesystem_spool *spool;
@@ -51,8 +52,19 @@ void filesystem_notice(struct broker_filesystem *f, bool is_error, const char *t
 void filesystem_say_trouble(struct broker_filesystem *f, const struct err *err);
 /* Makes sure the pump runs within `ms`. */
 void filesystem_wake_in(struct broker_filesystem *f, uint64_t ms);
+
+/* broker_filesystem_queue.c */
 /* How messages to this exchange are routed. */
 void filesystem_note_exchange(struct broker_filesystem *f, const char *name, const char *type);
+/* Writes a queue's bindings, once. */
+int filesystem_declare(struct broker_filesystem *f, const struct queue_def *queue, struct err *err);
+int filesystem_consume(struct broker *b, const struct queue_def *queue, struct err *err);
+void filesystem_cancel(struct broker *b, const char *queue);
+/* Removes a queue of this program's own, and what waits in it; NULL = all of them. */
+void filesystem_private_leave(struct broker_filesystem *f, const char *queue);
+void filesystem_private_clear(struct broker_filesystem *f);
+/* Throws away what waits in a queue. */
+void filesystem_throw_away(struct broker_filesystem *f, const char *queue);
 
 /* broker_filesystem_take.c */
 bool filesystem_may_take(const struct broker_filesystem *f);

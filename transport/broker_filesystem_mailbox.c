@@ -50,21 +50,9 @@ static void mailbox_free(struct broker_filesystem *f, struct filesystem_mailbox 
 
 /* Binding */
 
-static void throw_away(struct broker_filesystem *f, const struct filesystem_mailbox *m)
-{
-	struct map *queues = map_new();
-	struct filesystem_inbox *box = filesystem_inbox_new(f->folders.in, queues);
-
-	map_put(queues, m->queue, f);
-	filesystem_inbox_purge(box);
-	filesystem_inbox_free(box);
-	map_free(queues);
-}
-
 static void mailbox_bind(struct broker_filesystem *f, struct filesystem_mailbox *m)
 {
-	struct queue_def def = {
-		.name = m->queue,
+	struct binding_def binding = {
 		.exchange = m->exchange,
 		.exchange_type = m->type,
 		.routing_key = m->key,
@@ -73,8 +61,8 @@ static void mailbox_bind(struct broker_filesystem *f, struct filesystem_mailbox 
 
 	m->stamp = filesystem_table_stamp(f->folders.control, m->exchange);
 	if (!m->was_bound && !m->is_durable)
-		throw_away(f, m);
-	if (filesystem_bind(f->folders.control, &def, &err) < 0) {
+		filesystem_throw_away(f, m->queue);
+	if (filesystem_bind(f->folders.control, m->queue, &binding, &err) < 0) {
 		filesystem_say_trouble(f, &err);
 		return;
 	}
@@ -100,7 +88,7 @@ static void mailbox_leave(struct broker_filesystem *f, struct filesystem_mailbox
 		return;
 	/* What cannot be undone now costs a file per message later. */
 	(void)filesystem_unbind(f->folders.control, m->exchange, m->queue, &err);
-	throw_away(f, m);
+	filesystem_throw_away(f, m->queue);
 }
 
 /* Receiving */

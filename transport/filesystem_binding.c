@@ -111,14 +111,15 @@ static bool has_binding(const json_t *table, const char *key, const char *patter
 	return false;
 }
 
-int filesystem_bind(const char *control_folder, const struct queue_def *queue, struct err *err)
+int filesystem_bind(const char *control_folder, const char *queue,
+		    const struct binding_def *binding, struct err *err)
 {
-	auto_free char *path = table_path(control_folder, queue->exchange, err);
+	auto_free char *path = table_path(control_folder, binding->exchange, err);
 	auto_str pattern;
 	auto_fd fd = -1;
 	json_auto_t *table = NULL;
-	const char *key = queue->routing_key ? queue->routing_key : "";
-	bool is_topic = queue->exchange_type && strcmp(queue->exchange_type, "topic") == 0;
+	const char *key = binding->routing_key ? binding->routing_key : "";
+	bool is_topic = binding->exchange_type && strcmp(binding->exchange_type, "topic") == 0;
 
 	str_init(&pattern, 8 * MAX_KEY_BYTES);
 	if (path == NULL)
@@ -133,10 +134,10 @@ int filesystem_bind(const char *control_folder, const struct queue_def *queue, s
 	table = read_table(path, err);
 	if (table == NULL)
 		return -1;
-	if (has_binding(table, key, is_topic ? pattern.data : "", queue->name))
+	if (has_binding(table, key, is_topic ? pattern.data : "", queue))
 		return 0;
 	json_array_insert_new(table, 0,
-			      json_pack("[sss]", key, is_topic ? pattern.data : "", queue->name));
+			      json_pack("[sss]", key, is_topic ? pattern.data : "", queue));
 	return write_table(fd, path, table, err);
 }
 

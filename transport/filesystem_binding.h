@@ -14,8 +14,9 @@
 #include "base/str.h"
 #include "transport/broker.h"
 
-/* Adds the binding of a queue unless it is there. Creates the table. */
-int filesystem_bind(const char *control_folder, const struct queue_def *queue, struct err *err);
+/* Adds a binding unless it is there. Creates the table. */
+int filesystem_bind(const char *control_folder, const char *queue,
+		    const struct binding_def *binding, struct err *err);
 
 /* Removes every binding of a queue. */
 int filesystem_unbind(const char *control_folder, const char *exchange, const char *queue,
