@@ -13,9 +13,13 @@
 #define READ_SIZE		  ((size_t)64 * 1024)
 #define READ_BUDGET		  ((size_t)512 * 1024) /* per turn, so that no peer starves the others */
 #define OUTPUT_KEEP		  ((size_t)256 * 1024)
+#define SEAL_AT_ONCE		  ((size_t)256 * 1024) /* by TLS, before the socket gets it */
 #define CONNECT_TIMEOUT_DEFAULT_S 4
 
 static void output_arm(struct stream *s);
+static void input_read(struct stream *s);
+static void secure_failed(struct stream *s, const struct err *why);
+static bool secure_step(struct stream *s);
 
 void stream_unref(struct stream *s)
 {
@@ -60,6 +64,8 @@ static void stream_stop(struct stream *s, enum stream_state state)
 {
 	s->state = state;
 	stream_drop_socket(s);
+	stream_tls_free(s->tls); /* the context may be gone as soon as the stream is closed */
+	s->tls = NULL;
 	uv_timer_stop(&s->timer);
 	uv_prepare_stop(&s->prepare);
 	uv_idle_stop(&s->idle);
@@ -69,6 +75,11 @@ void stream_fail(struct stream *s, const struct err *why)
 {
 	stream_stop(s, STREAM_FAILED);
 	s->events->on_failed(s->ctx, why);
+}
+
+static bool is_open(const struct stream *s)
+{
+	return s->state == STREAM_UP || s->state == STREAM_HANDSHAKE;
 }
 
 static void stream_fail_errno(struct stream *s, const char *what, int code)
@@ -105,22 +116,70 @@ static void output_compact(struct stream *s)
 	s->out_start = 0;
 }
 
-static void output_write(struct stream *s)
+/* The peer that hung up has often said why. */
+static void output_failed(struct stream *s, int code)
 {
-	ssize_t done = send(s->fd, s->out.data + s->out_start, stream_pending(s), MSG_NOSIGNAL);
+	if (s->tls && !s->is_ending) {
+		s->is_ending = true;
+		input_read(s);
+	}
+	if (is_open(s))
+		stream_fail_errno(s, "write to the connection", code);
+}
+
+/* False when the stream has failed. */
+static bool output_seal(struct stream *s)
+{
+	size_t len = s->out.len - s->out_start;
+	struct err err = {0};
+
+	if (stream_tls_sealed(s->tls)->len >= SEAL_AT_ONCE || len == 0)
+		return true;
+	len = len < SEAL_AT_ONCE ? len : SEAL_AT_ONCE;
+	if (stream_tls_write(s->tls, s->out.data + s->out_start, len, &err) != 0) {
+		stream_fail(s, &err);
+		return false;
+	}
+	s->out_start += len;
+	output_compact(s);
+	return true;
+}
+
+/* False when the stream has failed. */
+static bool output_send(struct stream *s)
+{
+	struct str *sealed = s->tls ? stream_tls_sealed(s->tls) : NULL;
+	const char *data = sealed ? sealed->data : s->out.data + s->out_start;
+	size_t len = sealed ? sealed->len : stream_pending(s);
+	ssize_t done = len > 0 ? send(s->fd, data, len, MSG_NOSIGNAL) : 0;
 
 	if (done < 0 && errno != EAGAIN && errno != EINTR) {
-		stream_fail_errno(s, "write to the connection", errno);
-		return;
+		output_failed(s, errno);
+		return false;
 	}
-	if (done > 0) {
+	if (done > 0 && sealed) {
+		str_consume(sealed, (size_t)done);
+	} else if (done > 0) {
 		s->out_start += (size_t)done;
 		output_compact(s);
-		s->last_write_ms = uv_now(s->loop);
 	}
-	s->wants_write = stream_pending(s) > 0;
-	if (!s->wants_write)
+	if (done > 0)
+		s->last_write_ms = uv_now(s->loop);
+	s->wants_write = done < (ssize_t)len;
+	return true;
+}
+
+static void output_write(struct stream *s)
+{
+	do {
+		if ((s->tls && !output_seal(s)) || !output_send(s))
+			return;
+	} while (!s->wants_write && stream_pending(s) > 0);
+	if (!s->wants_write) {
 		str_shrink(&s->out, OUTPUT_KEEP);
+		if (s->tls)
+			str_shrink(stream_tls_sealed(s->tls), OUTPUT_KEEP);
+	}
 	stream_watch(s);
 }
 
@@ -201,27 +260,81 @@ static bool input_deliver(struct stream *s)
 	return false;
 }
 
+static char *input_room(struct stream *s, size_t *ret_room)
+{
+	if (s->in_cap - s->in_len < READ_SIZE / 2) {
+		s->in_cap = s->in_len + READ_SIZE;
+		s->in = mem_realloc(s->in, s->in_cap);
+	}
+	*ret_room = s->in_cap - s->in_len;
+	return s->in + s->in_len;
+}
+
+/* `code` is an errno value, 0 for the peer's regular end. */
+static void input_ended(struct stream *s, int code)
+{
+	struct err err = {0};
+
+	if (s->tls)
+		stream_tls_explain(s->tls, code, &err);
+	if (err.code)
+		secure_failed(s, &err);
+	else
+		stream_fail_errno(s, "connection lost", code ? code : ECONNRESET);
+}
+
+/* Takes bytes that came in, and what TLS still holds of them. True while the stream is up, or on
+ * its way there. */
+static bool input_open(struct stream *s, size_t len)
+{
+	size_t had = s->in_len, room;
+	struct err err = {0};
+	ssize_t got;
+
+	stream_tls_feed(s->tls, len);
+	if (s->state == STREAM_HANDSHAKE && !secure_step(s))
+		return s->state == STREAM_HANDSHAKE;
+	do {
+		char *to = input_room(s, &room);
+
+		got = stream_tls_read(s->tls, to, room, &err);
+		s->in_len += got > 0 ? (size_t)got : 0;
+	} while (got > 0);
+	if (stream_tls_sealed(s->tls)->len > 0)
+		output_arm(s);
+	if (s->in_len > had && !input_deliver(s))
+		return false;
+	if (got == 0)
+		return true;
+	secure_failed(s, &err);
+	return false;
+}
+
+static bool input_take(struct stream *s, size_t len)
+{
+	if (s->tls)
+		return input_open(s, len);
+	s->in_len += len;
+	return input_deliver(s);
+}
+
 static void input_read(struct stream *s)
 {
-	size_t budget = READ_BUDGET;
+	size_t budget = READ_BUDGET, room = STREAM_TLS_READ_SIZE;
 
 	while (budget > 0) {
-		if (s->in_cap - s->in_len < READ_SIZE / 2) {
-			s->in_cap = s->in_len + READ_SIZE;
-			s->in = mem_realloc(s->in, s->in_cap);
-		}
-		size_t room = s->in_cap - s->in_len;
-		ssize_t got = recv(s->fd, s->in + s->in_len, room, 0);
+		char *to = s->tls ? stream_tls_room(s->tls) : input_room(s, &room);
+		ssize_t got = recv(s->fd, to, room, 0);
+
 		if (got < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (got <= 0) {
-			stream_fail_errno(s, "connection lost", got < 0 ? errno : ECONNRESET);
+			input_ended(s, got < 0 ? errno : 0);
 			return;
 		}
-		s->in_len += (size_t)got;
 		s->last_read_ms = uv_now(s->loop);
 		/* A short read has emptied the socket; the loop tells when there is more. */
-		if (!input_deliver(s) || (size_t)got < room)
+		if (!input_take(s, (size_t)got) || (size_t)got < room)
 			return;
 		budget -= (size_t)got < budget ? (size_t)got : budget;
 	}
@@ -239,7 +352,7 @@ int stream_socket_error(int fd)
 	return code;
 }
 
-void stream_connected(struct stream *s)
+static void stream_up(struct stream *s)
 {
 	s->state = STREAM_UP;
 	uv_timer_stop(&s->timer);
@@ -247,6 +360,57 @@ void stream_connected(struct stream *s)
 	stream_watch(s);
 	stream_wake(s);
 	s->events->on_connected(s->ctx);
+}
+
+/* TLS before anything else */
+
+static void secure_failed(struct stream *s, const struct err *why)
+{
+	struct err err = *why;
+
+	if (s->state == STREAM_HANDSHAKE)
+		err_prefix(&err, "connect to %s:%d: ", s->host, s->port);
+	stream_fail(s, &err);
+}
+
+/* Why we refuse the server, or a goodbye: so it need not take the end for an attack. */
+static void secure_say_last(struct stream *s)
+{
+	const struct str *sealed = stream_tls_sealed(s->tls);
+
+	if (sealed->len > 0)
+		(void)!send(s->fd, sealed->data, sealed->len, MSG_NOSIGNAL);
+}
+
+/* True when the stream is up now. */
+static bool secure_step(struct stream *s)
+{
+	struct err err = {0};
+	int done = stream_tls_handshake(s->tls, &err);
+
+	if (done < 0) {
+		secure_say_last(s);
+		secure_failed(s, &err);
+		return false;
+	}
+	if (!output_send(s))
+		return false;
+	if (done > 0)
+		stream_up(s);
+	else
+		stream_watch(s);
+	return s->state == STREAM_UP;
+}
+
+void stream_connected(struct stream *s)
+{
+	if (!s->tls_context) {
+		stream_up(s);
+		return;
+	}
+	s->tls = stream_tls_new(s->tls_context, s->host);
+	connect_secure(s);
+	(void)secure_step(s);
 }
 
 void stream_ready(uv_poll_t *poll, int status, int events)
@@ -266,12 +430,15 @@ void stream_ready(uv_poll_t *poll, int status, int events)
 	 * still be there to read, and it names the cause. */
 	if ((events & UV_READABLE) || status < 0)
 		input_read(s);
-	if (s->state == STREAM_UP && status < 0) {
-		code = stream_socket_error(s->fd);
-		stream_fail_errno(s, "connection lost", code ? code : ECONNRESET);
-	}
-	if (s->state != STREAM_UP || !(events & UV_WRITABLE))
+	if (is_open(s) && status < 0)
+		input_ended(s, stream_socket_error(s->fd));
+	if (!is_open(s) || !(events & UV_WRITABLE))
 		return;
+	if (s->state == STREAM_HANDSHAKE) {
+		if (output_send(s))
+			stream_watch(s);
+		return;
+	}
 	output_write(s);
 	if (s->state == STREAM_UP && !s->wants_write)
 		stream_wake(s); /* who was waiting for room goes on */
@@ -294,6 +461,7 @@ struct stream *stream_open(const struct stream_options *options)
 	s->unix_path = mem_strdup(options->unix_path);
 	s->host = mem_strdup(options->host ? options->host : "localhost");
 	s->port = options->port;
+	s->tls_context = options->tls;
 	s->max_input = options->max_input ? options->max_input : READ_SIZE;
 	s->fd = -1;
 	str_init(&s->out, options->max_output);
@@ -311,7 +479,7 @@ struct stream *stream_open(const struct stream_options *options)
 
 size_t stream_pending(const struct stream *s)
 {
-	return s->out.len - s->out_start;
+	return s->out.len - s->out_start + (s->tls ? stream_tls_sealed(s->tls)->len : 0);
 }
 
 uint64_t stream_last_read_ms(const struct stream *s)
@@ -328,6 +496,10 @@ void stream_close(struct stream *s)
 {
 	if (!s)
 		return;
+	if (s->tls && s->state == STREAM_UP) {
+		stream_tls_end(s->tls);
+		secure_say_last(s);
+	}
 	stream_stop(s, STREAM_CLOSED);
 	if (s->is_resolving)
 		uv_cancel((uv_req_t *)&s->resolver);

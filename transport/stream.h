@@ -2,7 +2,7 @@
  * One non-blocking byte stream (TCP or unix socket) on the loop; the only place that owns a socket.
  * Everything written during one turn of the loop leaves in one write(2) just before the loop
  * sleeps. A stream is thrown away when it fails: open another one. What the callers see are plain
- * bytes; TLS will sit behind this interface.
+ * bytes, with TLS too.
  *
  * Threads: loop thread only. Calls never block. Callbacks come from the loop, never from inside a
  * call of this interface.
@@ -19,6 +19,7 @@
 #include "base/str.h"
 
 struct stream;
+struct tls_context;
 
 struct stream_events {
 	void (*on_connected)(void *ctx);
@@ -38,7 +39,8 @@ struct stream_options {
 	const char *unix_path;	  /* not NULL: host and port are ignored */
 	const char *host;	  /* name, IPv4 or IPv6 address */
 	int port;		  /* 1..65535 */
-	double connect_timeout_s; /* name look-up and connect; <= 0 = 4 s */
+	struct tls_context *tls;  /* NULL = in clear; must stay until stream_close */
+	double connect_timeout_s; /* name look-up, connect and TLS; <= 0 = 4 s */
 	size_t max_output;	  /* most bytes that may wait to be written */
 	size_t max_input;	  /* most bytes on_data may leave unconsumed; 0 = 64 KiB */
 	const struct stream_events *events;

@@ -89,11 +89,16 @@ static void deadline_passed(uv_timer_t *timer)
 	struct stream *s = timer->data;
 	struct err err = {0};
 
-	if (s->next_address && uv_now(s->loop) < s->deadline_ms) {
+	if (s->state == STREAM_CONNECTING && s->next_address && uv_now(s->loop) < s->deadline_ms) {
 		connect_failed(s, ETIMEDOUT);
 		return;
 	}
-	if (s->unix_path)
+	if (s->state == STREAM_HANDSHAKE)
+		err_set(&err, ERR_TIMEOUT,
+			"connect to %s:%d: TLS: the server did not answer in time (does it speak "
+			"TLS on this port?)",
+			s->host, s->port);
+	else if (s->unix_path)
 		err_set(&err, ERR_TIMEOUT, "connect to %s: timed out", s->unix_path);
 	else
 		err_set(&err, ERR_TIMEOUT, "connect to %s:%d: timed out", s->host, s->port);
@@ -111,6 +116,15 @@ static void address_timer(struct stream *s)
 	for (struct addrinfo *a = s->next_address; a; a = a->ai_next)
 		count++;
 	uv_timer_start(&s->timer, deadline_passed, left / count + 1, 0);
+}
+
+void connect_secure(struct stream *s)
+{
+	uint64_t now = uv_now(s->loop);
+
+	s->state = STREAM_HANDSHAKE;
+	uv_timer_start(&s->timer, deadline_passed, s->deadline_ms > now ? s->deadline_ms - now : 1,
+		       0);
 }
 
 static void address_try(struct stream *s)
