@@ -36,6 +36,7 @@ struct message {
 	int delivery_mode; /* 0 when absent */
 	char *body;	   /* bytes, NUL behind them; owned, from malloc */
 	size_t body_len;
+	bool is_unpacked, is_decoded;	/* by content.h: plain bytes, JSON text */
 	struct message_header *headers; /* in the order they came */
 	size_t header_count;
 	/* The list's own: */

@@ -19,6 +19,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "protocol/content.h"
 #include "protocol/message.h"
 
 /* What is to be done with a message that cannot run. contract: tasks.md 1.7, 9, 10 */
@@ -82,8 +83,7 @@ struct task_message {
 };
 
 struct task_message_options {
-	const char *const
-		*accept_content; /* NULL-terminated names or mime types; NULL = {"json"} */
+	struct content_options content;
 	/* v1 with utc=false: naive times mean ... (Celery 5.7.0 takes them as UTC even then) */
 	bool naive_is_local;
 	int local_offset_s; /* ... this offset from UTC */
@@ -92,9 +92,10 @@ struct task_message_options {
 void task_message_init(struct task_message *t);
 void task_message_clear(struct task_message *t);
 
-/* On anything but INTAKE_OK `err` holds the line to log, without the "Received ..." lead-in;
- * `t` then keeps what was found (task, id may be NULL). */
-enum intake task_message_head(struct task_message *t, const struct message *m,
+/* Undoes the compression of the body, and of protocol 1 its serializer. On anything but INTAKE_OK
+ * `err` holds the line to log, without the "Received ..." lead-in; `t` then keeps what was found
+ * (task, id may be NULL). */
+enum intake task_message_head(struct task_message *t, struct message *m,
 			      const struct task_message_options *options, struct err *err);
 /* Takes m->body over (m->body becomes NULL) on every outcome. */
 enum intake task_message_decode(struct task_message *t, struct message *m,

@@ -188,7 +188,7 @@ static void on_published(void *ctx, const struct err *err)
 }
 
 static int publish(struct call *call, const struct task_message *t, const struct str *body,
-		   struct err *err)
+		   const struct content_label *label, struct err *err)
 {
 	const struct config *config = call->config;
 	const char *queue = call->queue ? call->queue : config->task_default_queue;
@@ -209,8 +209,8 @@ static int publish(struct call *call, const struct task_message *t, const struct
 		.exchange = "", /* straight to the queue, as Celery sends to direct ones */
 		.routing_key = queue,
 		.declare = &declared,
-		.content_type = "application/json",
-		.content_encoding = "utf-8",
+		.content_type = label->type,
+		.content_encoding = label->encoding,
 		.correlation_id = call->id,
 		.reply_to = reply_to,
 		.expiration = call->expires_s < 0 ? NULL : expiration,
@@ -222,6 +222,7 @@ static int publish(struct call *call, const struct task_message *t, const struct
 	};
 	int result;
 
+	content_label_add(label, headers);
 	uuid4(reply_to);
 	result = broker_publish(call->client.broker, &p, on_published, call, err);
 	json_decref(headers);
@@ -231,6 +232,7 @@ static int publish(struct call *call, const struct task_message *t, const struct
 static int send_task(struct call *call, struct err *err)
 {
 	size_t max = call->config->worker_max_message_bytes;
+	struct content_label label;
 	struct task_message message;
 	auto_str args;
 	auto_str kwargs;
@@ -246,9 +248,12 @@ static int send_task(struct call *call, struct err *err)
 		return err_prefix(err, "broker: ");
 	uuid4(call->id);
 	fill_message(call, &message, &args, &kwargs);
-	result = task_message_write_body(&body, &message) != 0 || body.is_full
-			 ? err_set(err, ERR_LIMIT, "the message is larger than %zu bytes", max)
-			 : publish(call, &message, &body, err);
+	if (task_message_write_body(&body, &message) != 0 || body.is_full)
+		result = err_set(err, ERR_LIMIT, "the message is larger than %zu bytes", max);
+	else if (content_encode(&body, &call->config->task_form, &label, err) != 0)
+		result = -1;
+	else
+		result = publish(call, &message, &body, &label, err);
 	task_message_clear(&message);
 	if (result != 0)
 		return -1;

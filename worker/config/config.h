@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "protocol/content.h"
 
 enum config_pool { CONFIG_PREFORK, CONFIG_THREADS, CONFIG_SOLO };
 
@@ -29,7 +30,9 @@ struct config {
 	int broker_connection_max_retries; /* -1 = for ever */
 	bool broker_connection_retry, broker_connection_retry_on_startup;
 	/* tasks */
-	char **accept_content; /* NULL-terminated */
+	char **accept_content;	       /* NULL-terminated */
+	char *task_compression;	       /* or NULL */
+	struct content_form task_form; /* of both: how a task's message is written */
 	bool task_acks_late, task_acks_on_failure, task_acks_on_timeout;
 	bool task_reject_on_worker_lost, task_retry_on_worker_lost;
 	bool task_ignore_result, task_store_errors_even_if_ignored, task_track_started;

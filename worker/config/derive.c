@@ -275,17 +275,6 @@ static void derive_socket(struct config *c)
 	c->status_socket = mem_printf("%s/%s.sock", folder, file);
 }
 
-static int check_content(const struct config *c, struct err *err)
-{
-	for (char **type = c->accept_content; type && *type; type++)
-		if (strcasecmp(*type, "json") != 0 && strcasecmp(*type, "application/json") != 0)
-			return err_set(err, ERR_UNSUPPORTED,
-				       "accept_content: '%.60s' is not supported; this version "
-				       "reads json",
-				       *type);
-	return 0;
-}
-
 /* kombu's own words. */
 static int check_mailbox(const struct config *c, struct err *err)
 {
@@ -368,7 +357,7 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (expand_member(&c->log_file, node, "log_file", err) != 0 ||
 	    expand_member(&c->pid_file, node, "pid_file", err) != 0 ||
 	    expand_member(&c->worker_state_db, node, "worker_state_db", err) != 0 ||
-	    check_content(c, err) != 0 || check_mailbox(c, err) != 0)
+	    derive_content(c, err) != 0 || check_mailbox(c, err) != 0)
 		return -1;
 	write_back(c, s);
 	return zone_offset(config_store_text(s, "timezone"), &c->timezone_offset_s, err);

@@ -50,7 +50,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"broker_pool_limit", NULL, NULL},
 	{"broker_pool_acquire_timeout", NULL, NULL},
 	{"task_annotations", NULL, NULL},
-	{"task_compression", NULL, NULL},
 	{"task_inherit_parent_priority", NULL, NULL},
 	{"task_default_rate_limit", NULL, NULL},
 	{"task_default_priority", NULL, NULL},
@@ -108,7 +107,6 @@ static const struct config_fixed fixed_rows[] = {
 static const struct {
 	const char *old, *name;
 } old_names[] = {
-	{"celery_message_compression", "task_compression"},
 	{"celery_eager_propagates_exceptions", "task_eager_propagates"},
 	{"celery_disable_rate_limits", "worker_disable_rate_limits"},
 	{"celery_redirect_stdouts", "worker_redirect_stdouts"},

@@ -10,6 +10,12 @@ const struct config_row config_rows_task[] = {
 	 .fallback = "json",
 	 .old = {"CELERY_ACCEPT_CONTENT"},
 	 .help = "Content types of messages that are accepted; this version reads json."},
+	{.name = "task_compression",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(task_compression),
+	 .old = {"CELERY_MESSAGE_COMPRESSION", "CELERY_TASK_COMPRESSION"},
+	 .help = "Compression of messages that are sent: gzip, bzip2, lzma, brotli or zstd. What "
+		 "comes in is read whatever it is."},
 	{.name = "task_acks_late",
 	 .type = CONFIG_BOOL,
 	 .field = FIELD(task_acks_late),

@@ -48,19 +48,22 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 {
 	char expiration[32];
 	auto_str body = STR_INIT(PUBLISHER_BODY_MAX(f->config));
+	struct content_label label;
 	int result;
 
 	if (!f->broker)
 		return err_set(err, ERR_REFUSED, "the broker connection is closed");
 	if (task_message_write_body(&body, m) < 0)
 		return err_set(err, ERR_LIMIT, "the message of %s is too large", m->task);
+	if (content_encode(&body, &f->config->task_form, &label, err) < 0)
+		return err_prefix(err, "the message of %s: ", m->task);
 	json_t *headers = task_message_headers(m);
 	struct publication p = {
 		.exchange = route->exchange,
 		.routing_key = route->routing_key,
 		.declare = route->declare,
-		.content_type = "application/json",
-		.content_encoding = "utf-8",
+		.content_type = label.type,
+		.content_encoding = label.encoding,
 		.correlation_id = m->id,
 		.reply_to = m->reply_to,
 		.priority = m->priority,
@@ -74,6 +77,7 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 		format_expiration(expiration, m->expires_us, clock_wall_us());
 		p.expiration = expiration;
 	}
+	content_label_add(&label, headers);
 	result = broker_publish(f->broker, &p, done, ctx, err);
 	if (result == 0 && events_has_sent(f->events))
 		tell_sent(f, m, route);

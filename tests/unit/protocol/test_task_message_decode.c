@@ -326,7 +326,7 @@ START_TEST(content_is_read_only_when_it_says_json)
 		    {"application/x-msgpack", INTAKE_REFUSED_CONTENT},
 		    {"a\nb", INTAKE_REFUSED_CONTENT},
 		    {"application/json", INTAKE_OK}};
-	struct task_message_options options = {.accept_content = accept};
+	struct task_message_options options = {.content = {.accept = accept}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		struct task_message t;
@@ -358,11 +358,15 @@ END_TEST
 /* T-40 */
 START_TEST(compression_is_named_when_it_cannot_be_undone)
 {
-	assert_intake(
-		"{\"task\": \"a.b\", \"id\": \"1\", \"compression\": \"application/x-gzip\"}",
-		"x\x9c", INTAKE_DECODE_ERROR,
-		"unsupported compression 'application/x-gzip': this worker reads uncompressed "
-		"messages only, unset task_compression where they are sent");
+	assert_intake("{\"task\": \"a.b\", \"id\": \"1\", \"compression\": \"application/x-gzip\"}",
+		      "x\x9c", INTAKE_DECODE_ERROR,
+		      "cannot decompress: gzip: the data end too early");
+	assert_intake("{\"task\": \"a.b\", \"id\": \"1\", \"compression\": \"lz4\"}", TRIPLE,
+		      INTAKE_DECODE_ERROR,
+		      "unsupported compression 'lz4': this worker reads gzip, bzip2, lzma, brotli, "
+		      "zstd");
+	assert_intake("{\"task\": \"a.b\", \"id\": \"1\", \"compression\": 1}", TRIPLE,
+		      INTAKE_DECODE_ERROR, NULL);
 	assert_intake("{\"task\": \"a.b\", \"id\": \"1\", \"compression\": \"\"}", TRIPLE,
 		      INTAKE_OK, NULL);
 	assert_intake("{\"task\": \"a.b\", \"id\": \"1\", \"compression\": null}", TRIPLE,
