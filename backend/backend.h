@@ -18,6 +18,7 @@
 #include "protocol/state.h"
 
 struct backend;
+struct redis_settings;
 
 struct backend_options {
 	uv_loop_t *loop;
@@ -28,6 +29,8 @@ struct backend_options {
 					  NULL */
 	size_t max_waiting_bytes;      /* bound of stores not yet confirmed */
 	double connect_timeout_s;
+	/* What the transport options or the URL say wins. NULL = the defaults. */
+	const struct redis_settings *redis_settings;
 	/* State of the connection, one line for the log. */
 	void (*on_notice)(void *ctx, bool is_error, const char *text);
 	/* A store without `done` has failed for good. May be NULL. */

@@ -430,9 +430,11 @@ static void write_expiry(char text[12], double seconds)
 
 static struct redis_conn *open_conn(struct backend_redis *r, struct err *err)
 {
+	struct redis_settings settings;
 	struct redis_conn_options options = {
 		.loop = r->options.loop,
 		.url = r->options.url,
+		.settings = &settings,
 		.client_name = CLIENT_NAME,
 		.connect_timeout_s = r->options.connect_timeout_s,
 		.max_output = MAX_OUTPUT_BYTES,
@@ -440,7 +442,17 @@ static struct redis_conn *open_conn(struct backend_redis *r, struct err *err)
 		.ctx = r,
 	};
 
-	return redis_conn_open(&options, err);
+	struct redis_conn *conn = NULL;
+
+	redis_settings_init(&settings);
+	if (r->options.redis_settings)
+		redis_settings_copy(&settings, r->options.redis_settings);
+	if (redis_settings_read(&settings, r->options.transport_options, err) < 0)
+		err_prefix(err, "result_backend_transport_options: ");
+	else
+		conn = redis_conn_open(&options, err);
+	redis_settings_clear(&settings);
+	return conn;
 }
 
 static struct backend *redis_open(const struct backend_options *options, struct err *err)

@@ -4,11 +4,13 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "transport/url.h"
 
-#define DEFAULT_PORT 6379
+#define DEFAULT_PORT	      6379
+#define DEFAULT_SENTINEL_PORT 26379
 
 static int parse_db(const char *text, int *ret_db, struct err *err)
 {
@@ -47,29 +49,45 @@ static int use_socket_url(struct redis_address *a, const struct url *url, struct
 static int use_tcp_url(struct redis_address *a, const struct url *url, struct err *err)
 {
 	a->host = mem_strdup(url->host && url->host[0] ? url->host : "localhost");
-	a->port = url->port > 0 ? url->port : DEFAULT_PORT;
+	a->is_sentinel = strcmp(url->scheme, "sentinel") == 0;
+	a->port = a->is_sentinel ? DEFAULT_SENTINEL_PORT : DEFAULT_PORT;
+	if (url->port > 0)
+		a->port = url->port;
 	if (parse_db(url->path, &a->db, err) < 0)
 		return -1;
 	a->label = mem_printf("%s:%d/%d", a->host, a->port, a->db);
 	return 0;
 }
 
+/* No URL may be needed to know that the scheme is not spoken: it may be anybody's. */
+static int scheme_check(const char *text, struct err *err)
+{
+	static const char *const spoken[] = {"redis://", "redis+socket://", "sentinel://"};
+	size_t len = strcspn(text, ":");
+
+	for (size_t i = 0; i < sizeof(spoken) / sizeof(spoken[0]); i++)
+		if (strncasecmp(text, spoken[i], strlen(spoken[i])) == 0)
+			return 0;
+	/* Of what has no scheme, nothing is shown: it may be a password. */
+	if (strstr(text, "://") == NULL)
+		return err_set(err, ERR_INVALID,
+			       "Redis URL: each server is written redis://host:port/db or "
+			       "sentinel://host:port/db");
+	return err_set(err, ERR_UNSUPPORTED,
+		       "%.*s:// comes with a later version; use redis:// (for TLS through a "
+		       "tunnel), redis+socket:// or sentinel://",
+		       len > 20 ? 20 : (int)len, text);
+}
+
 int redis_address_parse(struct redis_address *a, const char *text, struct err *err)
 {
-	size_t scheme_len = strcspn(text, ":");
-	bool is_socket = scheme_len == 12 && strncmp(text, "redis+socket", 12) == 0;
 	struct url url = {0};
 	int rc;
 
-	if (!is_socket && (scheme_len != 5 || strncmp(text, "redis", 5) != 0))
-		return err_set(
-			err, ERR_UNSUPPORTED,
-			"%.*s:// comes with a later version; use redis:// (for TLS through a "
-			"tunnel) or redis+socket://",
-			scheme_len > 20 ? 20 : (int)scheme_len, text);
-	if (url_parse(&url, text, err) < 0)
+	if (scheme_check(text, err) < 0 || url_parse(&url, text, err) < 0)
 		return -1;
-	rc = is_socket ? use_socket_url(a, &url, err) : use_tcp_url(a, &url, err);
+	rc = strcmp(url.scheme, "redis+socket") == 0 ? use_socket_url(a, &url, err)
+						     : use_tcp_url(a, &url, err);
 	if (url.password && url.password[0])
 		a->password = mem_strdup(url.password);
 	if (url.user && url.user[0])
@@ -78,14 +96,19 @@ int redis_address_parse(struct redis_address *a, const char *text, struct err *e
 	return rc;
 }
 
-void redis_address_clear(struct redis_address *a)
+void redis_address_forget_login(struct redis_address *a)
 {
 	if (a->password)
 		explicit_bzero(a->password, strlen(a->password));
+	mem_free_ptr(&a->user);
+	mem_free_ptr(&a->password);
+}
+
+void redis_address_clear(struct redis_address *a)
+{
+	redis_address_forget_login(a);
 	free(a->host);
 	free(a->unix_path);
-	free(a->user);
-	free(a->password);
 	free(a->label);
 	memset(a, 0, sizeof(*a));
 }

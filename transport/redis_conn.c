@@ -1,139 +1,100 @@
 #include "transport/redis_conn.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "transport/redis_address.h"
-#include "transport/redis_replies.h"
-#include "transport/stream.h"
+#include "transport/redis_conn_inside.h"
 
-#define ANSWER_TIMEOUT_MS 15000
-#define WATCH_BUSY_MS	  3000
-#define WATCH_IDLE_MS	  30000
-#define RETRY_FIRST_MS	  100
-#define RETRY_MAX_MS	  2000
-#define STABLE_MS	  1000 /* a connection that lived this long starts the back-off anew */
-#define CALLS_AT_START	  64
-
-enum conn_state {
-	CONN_WAITING,	 /* no stream; the timer will connect */
-	CONN_CONNECTING, /* stream opened, not yet connected */
-	CONN_GREETING,	 /* AUTH, SELECT, CLIENT SETNAME are under way */
-	CONN_UP,	 /* on_up was called */
-	CONN_CLOSED,
-};
-
-struct call {
-	redis_conn_reply_fn *fn;
-	void *ctx;
-};
-
-/* Sent and not answered, in order: a ring. */
-struct calls {
-	struct call *ring;
-	size_t first, count, room; /* `room` is a power of two, or 0 */
-};
-
-struct redis_conn {
-	uv_loop_t *loop;
-	const struct redis_conn_events *events;
-	void *ctx;
-	struct redis_address address;
-	char *client_name;
-	double connect_timeout_s;
-	size_t max_output;
-	enum conn_state state;
-	struct stream *stream;
-	struct redis_replies replies;
-	struct calls calls;
-	unsigned greetings; /* of these, how many belong to the greeting */
-	uv_timer_t timer;   /* to connect again, or to watch */
-	unsigned attempt;   /* failed ones in a row */
-	uint64_t up_since_ms, waiting_since_ms;
-	bool was_idle;	       /* the timer runs for an idle connection */
-	char *restart_because; /* redis_conn_restart was called */
-};
+#define RETRY_FIRST_MS	   100
+#define RETRY_MAX_MS	   2000
+#define RETRY_DOUBLINGS	   8
+#define STABLE_MS	   1000 /* a connection that lived this long starts the back-off anew */
+#define WATCH_MAX_MS	   3000
+#define SENTINEL_PERIOD_MS 10000
+/* Where Sentinels contradict each other, the connection must not be thrown away all the time. */
+#define MOVE_PERIOD_MS 60000
 
 static void on_timer(uv_timer_t *timer);
-
-static struct call *call_at(const struct calls *calls, size_t i)
-{
-	return &calls->ring[(calls->first + i) & (calls->room - 1)];
-}
-
-static void call_push(struct calls *calls, struct call call)
-{
-	if (calls->count == calls->room) {
-		struct calls larger = {.room = calls->room ? 2 * calls->room : CALLS_AT_START};
-
-		larger.ring = mem_calloc(larger.room, sizeof(*larger.ring));
-		for (; larger.count < calls->count; larger.count++)
-			larger.ring[larger.count] = *call_at(calls, larger.count);
-		free(calls->ring);
-		*calls = larger;
-	}
-	*call_at(calls, calls->count++) = call;
-}
-
-static struct call call_pop(struct calls *calls)
-{
-	struct call call = *call_at(calls, 0);
-
-	calls->first++;
-	calls->count--;
-	return call;
-}
 
 static void timer_set(struct redis_conn *c, uint64_t ms)
 {
 	uv_timer_start(&c->timer, on_timer, ms, 0);
 }
 
-/* Throws the stream away and hands unanswered commands back. */
-static void conn_lost(struct redis_conn *c, const struct err *why)
+const char *conn_label(const struct redis_conn *c)
 {
-	struct calls unanswered = c->calls;
-	uint64_t wait_ms = 0;
+	return redis_route_label(&c->route);
+}
+
+/* What was refused is hardly allowed a moment later, and each try costs the server a log line. */
+static uint64_t retry_after_ms(unsigned attempt, enum err_code code)
+{
+	unsigned doublings = attempt - 1 < RETRY_DOUBLINGS ? attempt - 1 : RETRY_DOUBLINGS;
+	uint64_t ms = (uint64_t)RETRY_FIRST_MS << doublings;
+
+	return code == ERR_REFUSED || ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+}
+
+static void attempt_next(struct redis_conn *c, enum err_code code)
+{
+	c->wait_ms = 0;
+	c->was_good = c->state == CONN_UP && uv_now(c->loop) - c->up_since_ms >= STABLE_MS;
+	if (c->was_good) {
+		c->attempt = 1;
+	} else if (redis_route_is_last(&c->route)) {
+		if (c->attempt > 0)
+			c->wait_ms = retry_after_ms(c->attempt, code);
+		c->attempt++;
+	}
+	c->state = CONN_WAITING;
+	timer_set(c, c->wait_ms);
+}
+
+void conn_lost(struct redis_conn *c, const struct err *why)
+{
+	struct redis_calls unanswered = c->calls;
 
 	stream_close(c->stream);
 	c->stream = NULL;
-	if (c->state == CONN_UP && uv_now(c->loop) - c->up_since_ms >= STABLE_MS)
-		c->attempt = 0;
-	if (c->attempt > 0)
-		wait_ms = RETRY_FIRST_MS << (c->attempt - 1 < 8 ? c->attempt - 1 : 8);
-	c->attempt++;
-	c->state = CONN_WAITING;
+	redis_sentinel_cancel(c->question);
+	c->question = NULL;
 	mem_free_ptr(&c->restart_because);
 	c->greetings = 0;
-	timer_set(c, wait_ms < RETRY_MAX_MS ? wait_ms : RETRY_MAX_MS);
+	attempt_next(c, why->code);
 
 	/* Callbacks may send again (and are refused) or close; they must not meet the old calls. */
-	c->calls = (struct calls){0};
+	c->calls = (struct redis_calls){0};
 	while (unanswered.count > 0) {
-		struct call call = call_pop(&unanswered);
+		struct redis_call call = redis_calls_pop(&unanswered);
 
 		if (c->state != CONN_CLOSED)
 			call.fn(call.ctx, NULL);
 	}
-	free(unanswered.ring);
+	redis_calls_clear(&unanswered);
 	if (c->state != CONN_CLOSED)
 		c->events->on_down(c->ctx, why);
 }
 
-static int command_send(struct redis_conn *c, const struct redis_arg *args, int argc,
-			redis_conn_reply_fn *fn, void *ctx)
+/* Often enough to see in time that no answer comes. */
+static void watch_closely(struct redis_conn *c)
+{
+	double ms = c->settings.answer_timeout_s * 1000 / 5;
+
+	c->is_watched_closely = true;
+	timer_set(c, ms < WATCH_MAX_MS ? (uint64_t)ms : WATCH_MAX_MS);
+}
+
+int conn_send(struct redis_conn *c, const struct redis_arg *args, int argc, redis_conn_reply_fn *fn,
+	      void *ctx)
 {
 	if (redis_command_write(stream_output(c->stream), args, argc) < 0)
 		return -1;
-	if (c->calls.count == 0) {
+	if (c->calls.count == 0)
 		c->waiting_since_ms = uv_now(c->loop);
-		c->was_idle = false;
-		if (c->restart_because == NULL)
-			timer_set(c, WATCH_BUSY_MS);
-	}
-	call_push(&c->calls, (struct call){.fn = fn, .ctx = ctx});
+	if (!c->is_watched_closely && c->restart_because == NULL)
+		watch_closely(c);
+	redis_calls_push(&c->calls, (struct redis_call){.fn = fn, .ctx = ctx});
 	return 0;
 }
 
@@ -142,73 +103,7 @@ int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int a
 {
 	if (c->state != CONN_UP)
 		return -1;
-	return command_send(c, args, argc, fn, ctx);
-}
-
-/* The greeting */
-
-static void greeting_send(struct redis_conn *c, redis_conn_reply_fn *fn, int argc,
-			  const char **argv)
-{
-	struct redis_arg args[4];
-
-	for (int i = 0; i < argc; i++)
-		args[i] = (struct redis_arg){argv[i], strlen(argv[i])};
-	if (command_send(c, args, argc, fn, c) == 0)
-		c->greetings++;
-}
-
-static void greeting_step(struct redis_conn *c)
-{
-	if (c->state != CONN_GREETING || --c->greetings > 0)
-		return;
-	c->state = CONN_UP;
-	c->up_since_ms = uv_now(c->loop);
-	c->events->on_up(c->ctx);
-}
-
-static void greeting_answered(void *ctx, const redisReply *reply)
-{
-	struct redis_conn *c = ctx;
-	struct err err = {0};
-
-	if (reply == NULL)
-		return;
-	if (reply->type != REDIS_REPLY_ERROR) {
-		greeting_step(c);
-		return;
-	}
-	/* The server's words only: our AUTH is not repeated in them. */
-	err_set(&err, ERR_REFUSED, "Redis %s: %.200s", c->address.label, reply->str);
-	conn_lost(c, &err);
-}
-
-/* The name is for people; servers that refuse it are fine too. */
-static void name_answered(void *ctx, const redisReply *reply)
-{
-	if (reply != NULL)
-		greeting_step(ctx);
-}
-
-static void on_stream_connected(void *ctx)
-{
-	struct redis_conn *c = ctx;
-	char db[16];
-
-	c->state = CONN_GREETING;
-	c->greetings = 0;
-	if (c->address.password && c->address.user)
-		greeting_send(c, greeting_answered, 3,
-			      (const char *[]){"AUTH", c->address.user, c->address.password});
-	else if (c->address.password)
-		greeting_send(c, greeting_answered, 2,
-			      (const char *[]){"AUTH", c->address.password});
-	snprintf(db, sizeof(db), "%d", c->address.db);
-	/* Sent for database 0 too: its answer tells a server that is still loading. */
-	greeting_send(c, greeting_answered, 2, (const char *[]){"SELECT", db});
-	if (c->client_name)
-		greeting_send(c, name_answered, 3,
-			      (const char *[]){"CLIENT", "SETNAME", c->client_name});
+	return conn_send(c, args, argc, fn, ctx);
 }
 
 /* Replies */
@@ -226,7 +121,7 @@ static int reply_give(void *ctx, const redisReply *reply, struct err *err)
 {
 	struct redis_conn *c = ctx;
 	const struct stream *stream = c->stream;
-	struct call call;
+	struct redis_call call;
 
 	if (c->events->on_push && is_push(reply)) {
 		c->events->on_push(c->ctx, reply);
@@ -234,11 +129,16 @@ static int reply_give(void *ctx, const redisReply *reply, struct err *err)
 	}
 	if (c->calls.count == 0)
 		return err_set(err, ERR_PROTOCOL, "an answer nobody asked for");
-	call = call_pop(&c->calls);
+	call = redis_calls_pop(&c->calls);
 	c->waiting_since_ms = uv_now(c->loop);
 	call.fn(call.ctx, reply);
 	/* A callback may close or restart the connection. */
 	return c->stream == stream ? 0 : 1;
+}
+
+static void on_stream_connected(void *ctx)
+{
+	conn_greet(ctx);
 }
 
 static size_t on_stream_data(void *ctx, const char *data, size_t len)
@@ -248,7 +148,7 @@ static size_t on_stream_data(void *ctx, const char *data, size_t len)
 	size_t used = len;
 
 	if (redis_replies_feed(&c->replies, data, len, &used, reply_give, c, &err) < 0) {
-		err_prefix(&err, "Redis %s: ", c->address.label);
+		err_prefix(&err, "Redis %s: ", conn_label(c));
 		conn_lost(c, &err);
 	}
 	return used;
@@ -259,7 +159,7 @@ static void on_stream_failed(void *ctx, const struct err *why)
 	struct redis_conn *c = ctx;
 	struct err err = {0};
 
-	err_set(&err, why->code, "Redis %s: %.300s", c->address.label, why->text);
+	err_set(&err, why->code, "Redis %s: %.300s", conn_label(c), why->text);
 	conn_lost(c, &err);
 }
 
@@ -284,23 +184,112 @@ static const struct stream_events stream_events = {
 	.on_failed = on_stream_failed,
 };
 
-static void connect_again(struct redis_conn *c)
+static void server_connect(struct redis_conn *c)
 {
+	const struct redis_address *address = redis_route_server(&c->route);
 	struct stream_options options = {
 		.loop = c->loop,
-		.unix_path = c->address.unix_path,
-		.host = c->address.host,
-		.port = c->address.port,
-		.connect_timeout_s = c->connect_timeout_s,
+		.unix_path = address->unix_path,
+		.host = address->host,
+		.port = address->port,
+		.keepalive = c->settings.keepalive,
+		.connect_timeout_s = c->settings.connect_timeout_s,
 		.max_output = c->max_output,
 		.events = &stream_events,
 		.ctx = c,
 	};
 
 	redis_replies_reset(&c->replies);
+	c->is_watched_closely = false;
 	c->state = CONN_CONNECTING;
 	c->stream = stream_open(&options);
 }
+
+/* Sentinels */
+
+static void on_master_found(void *ctx, const char *host, int port, unsigned index)
+{
+	struct redis_conn *c = ctx;
+	struct err err = {0};
+
+	c->question = NULL;
+	if (c->state == CONN_ASKING) {
+		redis_route_found(&c->route, c->settings.master_name, host, port, index);
+		server_connect(c);
+	} else if (redis_route_is_at(&c->route, host, port)) {
+		c->route.index = index;
+	} else {
+		c->moved_ms = uv_now(c->loop);
+		err_set(&err, ERR_IO, "Redis %s: the master is at %s:%d now, a Sentinel says",
+			conn_label(c), host, port);
+		conn_lost(c, &err);
+	}
+}
+
+static void on_master_unknown(void *ctx, const struct err *why)
+{
+	struct redis_conn *c = ctx;
+	struct err err = {0};
+
+	c->question = NULL;
+	if (c->state != CONN_ASKING)
+		return;
+	err_set(&err, why->code, "Redis %s: %s", conn_label(c), why->text);
+	conn_lost(c, &err);
+}
+
+static const struct redis_sentinel_events sentinel_events = {
+	.found = on_master_found,
+	.failed = on_master_unknown,
+};
+
+static void sentinel_ask(struct redis_conn *c)
+{
+	struct redis_sentinel_options options = {
+		.loop = c->loop,
+		.sentinels = c->route.items,
+		.count = c->route.count,
+		.first = c->route.index,
+		.settings = &c->settings,
+		.connect_timeout_s = c->settings.connect_timeout_s,
+		.events = &sentinel_events,
+		.ctx = c,
+	};
+
+	c->asked_ms = uv_now(c->loop);
+	c->question = redis_sentinel_ask(&options);
+}
+
+static void connect_again(struct redis_conn *c)
+{
+	if (c->was_good)
+		redis_route_rewind(&c->route);
+	else if (c->has_tried)
+		redis_route_advance(&c->route);
+	c->has_tried = true;
+	if (!c->route.has_sentinels) {
+		server_connect(c);
+		return;
+	}
+	c->state = CONN_ASKING;
+	sentinel_ask(c);
+}
+
+/* Whether the master is still the master. */
+static void sentinel_watch(struct redis_conn *c)
+{
+	uint64_t now = uv_now(c->loop);
+	bool is_silent = c->calls.count > 0 && now - c->waiting_since_ms >= WATCH_MAX_MS;
+
+	if (!c->route.has_sentinels || c->state != CONN_UP || c->question)
+		return;
+	if (c->moved_ms > 0 && now - c->moved_ms < MOVE_PERIOD_MS)
+		return;
+	if (now - c->asked_ms >= (is_silent ? WATCH_MAX_MS : SENTINEL_PERIOD_MS))
+		sentinel_ask(c);
+}
+
+/* The watch */
 
 /* Waiting for an answer only counts while no bytes go out: a large record may take its time. */
 static bool is_peer_dead(const struct redis_conn *c)
@@ -311,7 +300,8 @@ static bool is_peer_dead(const struct redis_conn *c)
 		since = stream_last_write_ms(c->stream);
 	if (stream_last_read_ms(c->stream) > since)
 		since = stream_last_read_ms(c->stream);
-	return c->calls.count > 0 && uv_now(c->loop) - since >= ANSWER_TIMEOUT_MS;
+	return c->calls.count > 0 &&
+	       (double)(uv_now(c->loop) - since) >= c->settings.answer_timeout_s * 1000;
 }
 
 /* That it came is all there is to know. */
@@ -321,63 +311,88 @@ static void on_pong(void *ctx, const redisReply *reply)
 	(void)reply;
 }
 
+static void idle_watch(struct redis_conn *c)
+{
+	uint64_t period = (uint64_t)(c->settings.health_check_interval_s * 1000);
+	uint64_t idle = uv_now(c->loop) - c->waiting_since_ms;
+	uint64_t next = c->route.has_sentinels ? SENTINEL_PERIOD_MS : UINT64_MAX;
+
+	c->is_watched_closely = false;
+	if (period > 0 && idle >= period) {
+		conn_send(c, &REDIS_ARG("PING"), 1, on_pong, NULL);
+		return;
+	}
+	if (period > 0 && period - idle < next)
+		next = period - idle;
+	if (next < UINT64_MAX)
+		timer_set(c, next);
+}
+
+static void conn_watch(struct redis_conn *c)
+{
+	struct err err = {0};
+
+	if (c->restart_because)
+		err_set(&err, ERR_IO, "Redis %s: %s", conn_label(c), c->restart_because);
+	else if (is_peer_dead(c))
+		err_set(&err, ERR_TIMEOUT, "Redis %s: no answer for %g s", conn_label(c),
+			c->settings.answer_timeout_s);
+	if (err.code != ERR_NONE) {
+		conn_lost(c, &err);
+		return;
+	}
+	sentinel_watch(c);
+	if (c->calls.count > 0)
+		watch_closely(c);
+	else
+		idle_watch(c);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct redis_conn *c = timer->data;
-	struct err err = {0};
 
-	if (c->state == CONN_WAITING) {
+	if (c->state == CONN_WAITING)
 		connect_again(c);
-		return;
-	}
-	if (c->state != CONN_GREETING && c->state != CONN_UP)
-		return;
-	if (c->restart_because) {
-		err_set(&err, ERR_IO, "Redis %s: %s", c->address.label, c->restart_because);
-		conn_lost(c, &err);
-		return;
-	}
-	if (is_peer_dead(c)) {
-		err_set(&err, ERR_TIMEOUT, "Redis %s: no answer for %d s", c->address.label,
-			ANSWER_TIMEOUT_MS / 1000);
-		conn_lost(c, &err);
-		return;
-	}
-	if (c->calls.count > 0) {
-		timer_set(c, WATCH_BUSY_MS);
-	} else if (!c->was_idle) {
-		c->was_idle = true;
-		timer_set(c, WATCH_IDLE_MS);
-	} else {
-		command_send(c, &REDIS_ARG("PING"), 1, on_pong, NULL);
-	}
+	else if (c->state == CONN_GREETING || c->state == CONN_UP)
+		conn_watch(c);
 }
 
 /* Opening */
 
 static void conn_free(struct redis_conn *c)
 {
-	free(c->calls.ring);
+	redis_calls_clear(&c->calls);
 	redis_replies_clear(&c->replies);
-	redis_address_clear(&c->address);
-	free(c->client_name);
+	redis_route_clear(&c->route);
+	redis_settings_clear(&c->settings);
 	free(c->restart_because);
 	free(c);
+}
+
+static void settings_take(struct redis_conn *c, const struct redis_conn_options *options)
+{
+	redis_settings_init(&c->settings);
+	if (options->settings)
+		redis_settings_copy(&c->settings, options->settings);
 }
 
 struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err)
 {
 	struct redis_conn *c = mem_calloc(1, sizeof(*c));
 
-	if (redis_address_parse(&c->address, options->url, err) < 0) {
+	settings_take(c, options);
+	if (redis_route_init(&c->route, options->url, &c->settings, err) < 0) {
 		conn_free(c);
 		return NULL;
 	}
+	if (c->settings.client_name == NULL)
+		c->settings.client_name = mem_strdup(options->client_name);
+	if (c->settings.connect_timeout_s <= 0)
+		c->settings.connect_timeout_s = options->connect_timeout_s;
 	c->loop = options->loop;
 	c->events = options->events;
 	c->ctx = options->ctx;
-	c->client_name = mem_strdup(options->client_name);
-	c->connect_timeout_s = options->connect_timeout_s;
 	c->max_output = options->max_output;
 	uv_timer_init(c->loop, &c->timer);
 	c->timer.data = c;
@@ -387,7 +402,12 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 
 const char *redis_conn_host(const struct redis_conn *c)
 {
-	return c->address.label;
+	return conn_label(c);
+}
+
+double redis_conn_retry_in_s(const struct redis_conn *c)
+{
+	return (double)c->wait_ms / 1000;
 }
 
 void redis_conn_restart(struct redis_conn *c, const char *reason)
@@ -415,5 +435,7 @@ void redis_conn_close(struct redis_conn *c)
 	c->state = CONN_CLOSED;
 	stream_close(c->stream);
 	c->stream = NULL;
+	redis_sentinel_cancel(c->question);
+	c->question = NULL;
 	uv_close((uv_handle_t *)&c->timer, on_handle_closed);
 }

@@ -4,8 +4,14 @@
  * What was not answered when the connection died is handed back (reply NULL), in the order it was
  * sent: the caller decides what to send again.
  *
- * Reconnects for ever: the first time at once, then after 0.1 s, doubling to 2 s. A server that
- * leaves commands unanswered for 15 s is taken for dead; an idle one is asked every 30 s.
+ * The URL may be a fail-over list "a;b;c": a server that is out of reach, or a replica, is passed
+ * over at once. With sentinel://a;sentinel://b the master is where the Sentinels say; they are
+ * asked before each attempt and, while connected, every 10 s (sooner when the master leaves
+ * commands unanswered): who is not the master any more is left.
+ *
+ * Reconnects for ever: the first time at once, then after 0.1 s, doubling to 2 s (to 26 s where the
+ * login or the database was refused). A server that leaves commands unanswered for socket_timeout
+ * (15 s) is taken for dead; an idle one is asked every health_check_interval (25 s).
  *
  * Threads: loop thread only. Calls never block. Callbacks come from the loop, never from inside a
  * call.
@@ -20,6 +26,7 @@
 
 #include "base/err.h"
 #include "transport/redis_codec.h"
+#include "transport/redis_settings.h"
 
 struct redis_conn;
 
@@ -40,8 +47,10 @@ struct redis_conn_events {
 
 struct redis_conn_options {
 	uv_loop_t *loop;
-	/* redis://[user][:password]@host:port/db, redis+socket:///path?virtual_host=db */
+	/* As redis_address.h knows them; "a;b;c" = fail-over list. */
 	const char *url;
+	const struct redis_settings *settings; /* NULL = the defaults */
+	/* Where settings and URL say nothing: */
 	const char *client_name; /* for CLIENT LIST; NULL = none; no spaces */
 	double connect_timeout_s;
 	size_t max_output; /* bytes of commands that may wait to be written */
@@ -53,8 +62,11 @@ struct redis_conn_options {
 typedef void redis_conn_reply_fn(void *ctx, const redisReply *reply);
 
 struct redis_conn *redis_conn_open(const struct redis_conn_options *options, struct err *err);
-/* Where it goes, for people: "host:port/db" or "/path db". */
+/* Where it goes, for people: "host:port/db", "/path db", "master at host:port/db". Good until the
+ * next turn of the loop. */
 const char *redis_conn_host(const struct redis_conn *c);
+/* Inside on_down: seconds until the next attempt. */
+double redis_conn_retry_in_s(const struct redis_conn *c);
 /* Queues a command of 1 to REDIS_MAX_ARGS, copying it; all of one turn of the loop leave in one
  * write. -1 when it is not up or its output is full; the callback does not come then. */
 int redis_conn_command(struct redis_conn *c, const struct redis_arg *args, int argc,

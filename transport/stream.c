@@ -462,6 +462,7 @@ struct stream *stream_open(const struct stream_options *options)
 	s->host = mem_strdup(options->host ? options->host : "localhost");
 	s->port = options->port;
 	s->tls_context = options->tls;
+	s->keepalive = options->keepalive;
 	s->max_input = options->max_input ? options->max_input : READ_SIZE;
 	s->fd = -1;
 	str_init(&s->out, options->max_output);

@@ -34,12 +34,19 @@ struct stream_events {
 	void (*on_failed)(void *ctx, const struct err *why);
 };
 
+/* TCP keep-alive; 0 = our default: asked after 60 s, every 10 s, 9 times. */
+struct stream_keepalive {
+	bool is_off;
+	int idle_s, interval_s, count;
+};
+
 struct stream_options {
 	uv_loop_t *loop;
-	const char *unix_path;	  /* not NULL: host and port are ignored */
-	const char *host;	  /* name, IPv4 or IPv6 address */
-	int port;		  /* 1..65535 */
-	struct tls_context *tls;  /* NULL = in clear; must stay until stream_close */
+	const char *unix_path;	 /* not NULL: host and port are ignored */
+	const char *host;	 /* name, IPv4 or IPv6 address */
+	int port;		 /* 1..65535 */
+	struct tls_context *tls; /* NULL = in clear; must stay until stream_close */
+	struct stream_keepalive keepalive;
 	double connect_timeout_s; /* name look-up, connect and TLS; <= 0 = 4 s */
 	size_t max_output;	  /* most bytes that may wait to be written */
 	size_t max_input;	  /* most bytes on_data may leave unconsumed; 0 = 64 KiB */

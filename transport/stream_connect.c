@@ -26,14 +26,16 @@ void connect_failed(struct stream *s, int code)
 	address_try(s);
 }
 
-static void socket_tune(int fd)
+static void socket_tune(int fd, const struct stream_keepalive *k)
 {
-	static const struct {
+	const struct {
 		int level, name, value;
 	} options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},	  {SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, 60},  {IPPROTO_TCP, TCP_KEEPCNT, 9},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, !k->is_off},
+		{IPPROTO_TCP, TCP_KEEPIDLE, k->idle_s > 0 ? k->idle_s : 60},
+		{IPPROTO_TCP, TCP_KEEPCNT, k->count > 0 ? k->count : 9},
+		{IPPROTO_TCP, TCP_KEEPINTVL, k->interval_s > 0 ? k->interval_s : 10},
 	};
 
 	/* A kernel that refuses one of these still gives a working connection. */
@@ -50,7 +52,7 @@ static int socket_connect(struct stream *s, int family, const struct sockaddr *a
 	if (s->fd < 0)
 		return errno;
 	if (family != AF_UNIX)
-		socket_tune(s->fd);
+		socket_tune(s->fd, &s->keepalive);
 	if (connect(s->fd, address, len) != 0 && errno != EINPROGRESS)
 		return errno;
 

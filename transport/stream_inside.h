@@ -20,6 +20,7 @@ struct stream {
 	enum stream_state state;
 	char *unix_path, *host;
 	int port;
+	struct stream_keepalive keepalive;
 	uint64_t deadline_ms; /* of the whole connect */
 	size_t max_input;
 

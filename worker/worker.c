@@ -21,6 +21,7 @@
 #include "worker/finish/links.h"
 #include "worker/footprint.h"
 #include "worker/health.h"
+#include "worker/redis_config.h"
 #include "worker/request/statedb.h"
 #include "worker/shutdown.h"
 #include "worker/task/plugin.h"
@@ -172,6 +173,7 @@ static void on_backend_closed(void *ctx)
 static int open_backend(struct worker *w, struct err *err)
 {
 	const struct config *config = w->config;
+	struct redis_settings redis;
 	struct backend_options options = {
 		.loop = &w->loop,
 		.url = config->result_backend,
@@ -180,6 +182,7 @@ static int open_backend(struct worker *w, struct err *err)
 		.transport_options = config->result_backend_transport_options,
 		.max_waiting_bytes = config->worker_max_waiting_bytes,
 		.connect_timeout_s = 4,
+		.redis_settings = &redis,
 		.on_notice = on_backend_notice,
 		.on_refused = on_backend_refused,
 		.on_room = on_backend_room,
@@ -189,7 +192,9 @@ static int open_backend(struct worker *w, struct err *err)
 
 	if (!config->result_backend || strncmp(config->result_backend, "disabled", 8) == 0)
 		return 0;
+	redis_config_read(&redis, config);
 	w->consumer.finish.backend = backend_open(&options, err);
+	redis_settings_clear(&redis);
 	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend: ");
 }
 

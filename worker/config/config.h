@@ -25,6 +25,10 @@ struct config {
 	char *result_backend;		/* file://... then too; NULL or "disabled://" = none */
 	char *broker_transport_options; /* JSON text or NULL */
 	char *result_backend_transport_options; /* JSON text or NULL */
+	double redis_socket_timeout, redis_socket_connect_timeout;
+	double redis_backend_health_check_interval; /* 0 = never */
+	bool redis_socket_keepalive;
+	char *redis_client_name;
 	double broker_heartbeat;
 	double broker_connection_timeout;
 	int broker_connection_max_retries; /* -1 = for ever */

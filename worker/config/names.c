@@ -86,7 +86,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"result_chord_", NULL, "chords come with a later version"},
 	{"result_backend_", NULL, NULL},
 	{"redis_max_connections", NULL, NULL},
-	{"redis_socket_", NULL, NULL},
 	{"redis_retry_on_timeout", NULL, NULL},
 	{"beat_", NULL, "run `celery beat` beside the worker for periodic tasks"},
 	{"database_", NULL, "results go to redis:// or file://"},

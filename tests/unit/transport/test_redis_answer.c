@@ -19,6 +19,7 @@ START_TEST(answers_are_classed_by_their_code)
 		{"READONLY You can't write against a read only replica.", REDIS_ANSWER_RECONNECT},
 		{"MASTERDOWN Link with MASTER is down", REDIS_ANSWER_RECONNECT},
 		{"NOAUTH Authentication required.", REDIS_ANSWER_RECONNECT},
+		{"ERR max number of clients reached", REDIS_ANSWER_LATER},
 		{"MISCONF Redis is configured to save RDB snapshots", REDIS_ANSWER_LATER},
 		{"NOSCRIPT No matching script. Please use EVAL.", REDIS_ANSWER_NO_SCRIPT},
 		{"NOPERM this user has no permissions", REDIS_ANSWER_NO_COMMAND},

@@ -62,3 +62,125 @@ START_TEST(a_batch_of_thousands_is_one_command)
 	free(fields);
 }
 END_TEST
+
+static void tell(struct redis_server *s, const char *command)
+{
+	redisContext *c = redis_server_try(s);
+
+	ck_assert_ptr_nonnull(c);
+	freeReplyObject(redisCommand(c, command));
+	redisFree(c);
+}
+
+/* C-51 C-58 */
+START_TEST(the_next_of_a_list_is_tried_at_once_and_a_replica_passed_over)
+{
+	struct fixture x;
+	struct redis_server other;
+	struct link l = {0};
+	auto_free char *urls = NULL, *replicate = NULL, *other_label = NULL;
+
+	set_up(&x);
+	redis_server_init(&other);
+	redis_server_start(&other);
+	replicate = mem_printf("REPLICAOF 127.0.0.1 %d", other.port);
+	tell(&x.server, replicate);
+	urls = mem_printf("redis://127.0.0.1:1/0;%s;redis://127.0.0.1:%d/0", x.url, other.port);
+	other_label = mem_printf("127.0.0.1:%d/0", other.port);
+	connect_to(&x, &l, urls);
+	ck_assert_uint_eq(l.downs, 2);
+	ck_assert_msg(strstr(l.why.text, "is a replica, not the master") != NULL, "%s", l.why.text);
+	ck_assert_str_eq(redis_conn_host(l.conn), other_label);
+	link_ask(&x.loop, &l, "SET k v");
+
+	/* Roles change: the list is gone through from its beginning. */
+	tell(&x.server, "REPLICAOF NO ONE");
+	redis_server_stop(&other, SIGKILL);
+	wait_until(&x.loop, l.ups == 2, 4000);
+	link_ask(&x.loop, &l, "SET k v");
+	ck_assert_str_eq(l.answer, "OK");
+	link_close(&x.loop, &l);
+	redis_server_clear(&other);
+	tear_down(&x);
+}
+END_TEST
+
+/* C-52 */
+START_TEST(what_is_refused_is_said_and_tried_less_and_less_often)
+{
+	static const char *const bad[][3] = {
+		{"", "999", "ERR DB index is out of range"},
+		{"who:s3cret@", "0", "WRONGPASS"},
+		{"who@", "0", "WRONGPASS"},
+	};
+	struct fixture x;
+
+	set_up(&x);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct link l = {0};
+		struct redis_conn_options options = link_options(&x.loop, &l);
+		auto_free char *url = mem_printf("redis://%s127.0.0.1:%d/%s", bad[i][0],
+						 x.server.port, bad[i][1]);
+
+		options.url = url;
+		link_open(&l, &options);
+		wait_until(&x.loop, l.downs == 5, 4000);
+		ck_assert_uint_eq(l.ups, 0);
+		ck_assert_int_eq(l.why.code, ERR_REFUSED);
+		ck_assert_msg(strstr(l.why.text, bad[i][2]) != NULL, "%s", l.why.text);
+		ck_assert_ptr_null(strstr(l.why.text, "s3cret"));
+		/* 0, 0.1, 0.2, 0.4, 0.8 and so on, up to half a minute */
+		ck_assert_double_eq(redis_conn_retry_in_s(l.conn), 0.8);
+		link_close(&x.loop, &l);
+	}
+	tear_down(&x);
+}
+END_TEST
+
+START_TEST(a_user_may_have_no_password)
+{
+	struct fixture x;
+	struct link l = {0};
+	auto_free char *url = NULL;
+
+	set_up(&x);
+	tell(&x.server, "ACL SETUSER who on nopass +@all");
+	url = mem_printf("redis://who@127.0.0.1:%d/0", x.server.port);
+	connect_to(&x, &l, url);
+	link_ask(&x.loop, &l, "ACL WHOAMI");
+	ck_assert_str_eq(l.answer, "who");
+	link_close(&x.loop, &l);
+	tear_down(&x);
+}
+END_TEST
+
+/* C-76: the server takes packets and never answers, as behind a firewall that drops them. */
+START_TEST(a_connection_that_is_open_at_one_end_only_is_left)
+{
+	struct fixture x;
+	struct link l = {0};
+	struct redis_conn_options options = link_options(&x.loop, &l);
+	struct redis_settings settings;
+	auto_free char *url = NULL;
+
+	set_up(&x);
+	redis_settings_init(&settings);
+	ck_assert_int_eq(redis_settings_read(&settings, "{\"socket_timeout\": 1}", NULL), 0);
+	url = mem_printf("%s?health_check_interval=0.5&client_name=the-name", x.url);
+	options.url = url;
+	options.settings = &settings;
+	link_open(&l, &options);
+	wait_until(&x.loop, l.is_up, 4000);
+	link_ask(&x.loop, &l, "CLIENT GETNAME");
+	ck_assert_str_eq(l.answer, "the-name");
+	/* Nothing is asked of it here: it is the idle connection's own question that shows it. */
+	kill(x.server.pid, SIGSTOP);
+	wait_until(&x.loop, l.downs == 1, 4000);
+	ck_assert_int_eq(l.why.code, ERR_TIMEOUT);
+	kill(x.server.pid, SIGCONT);
+	wait_until(&x.loop, l.ups == 2, 4000);
+	link_ask(&x.loop, &l, "PING");
+	link_close(&x.loop, &l);
+	tear_down(&x);
+}
+END_TEST
