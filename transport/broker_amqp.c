@@ -31,22 +31,28 @@ void amqp_broker_notice(struct amqp_broker *b, bool is_error, const char *fmt, .
 
 /* Opening */
 
-static int url_complete(struct url *url, struct err *err)
+/* As in kombu, amqps:// says no more than that TLS is wanted, and the setting says it too. Beyond
+ * kombu, the certificate's name must be the host's. */
+static int tls_load(struct tls_context **ret_tls, const char *setting, const struct url *url,
+		    struct err *err)
 {
-	if (strcmp(url->scheme, "amqps") == 0)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "amqps:// (TLS) is not spoken by this version: use amqp://, if need "
-			       "be through a TLS tunnel such as stunnel");
-	if (strcmp(url->scheme, "amqp") != 0 && strcmp(url->scheme, "pyamqp") != 0)
-		return err_set(err, ERR_INVALID,
-			       "all URLs of a fail-over list must be amqp://, but one is %.20s://",
-			       url->scheme);
+	struct tls_options options = {0};
+	int is_wanted = tls_options_decide(&options, TLS_FOR_AMQP, setting, url, err);
+
+	if (is_wanted > 0)
+		*ret_tls = tls_context_new(&options, err);
+	tls_options_clear(&options);
+	return is_wanted < 0 || (is_wanted > 0 && !*ret_tls) ? err_prefix(err, "TLS: ") : 0;
+}
+
+static int url_complete(struct url *url, bool has_tls, struct err *err)
+{
 	free(url->scheme);
-	url->scheme = mem_strdup("amqp");
+	url->scheme = mem_strdup(has_tls ? "amqps" : "amqp");
 	if (!url->host)
 		url->host = mem_strdup("localhost");
 	if (!url->port)
-		url->port = 5672;
+		url->port = has_tls ? 5671 : 5672;
 	if (!url->user)
 		url->user = mem_strdup("guest");
 	if (!url->password)
@@ -60,18 +66,33 @@ static int url_complete(struct url *url, struct err *err)
 	return 0;
 }
 
-static int urls_load(struct amqp_broker *b, const char *list, struct err *err)
+static bool is_amqp(const char *scheme)
+{
+	return strcmp(scheme, "amqp") == 0 || strcmp(scheme, "amqps") == 0 ||
+	       strcmp(scheme, "pyamqp") == 0;
+}
+
+static int urls_load(struct amqp_broker *b, const char *list, const char *tls, struct err *err)
 {
 	char *item;
 
 	while ((item = url_list_item(list, b->url_count)) != NULL) {
 		auto_free char *text = item;
 		b->urls = mem_realloc(b->urls, (b->url_count + 1) * sizeof(b->urls[0]));
+		b->tls = mem_realloc(b->tls, (b->url_count + 1) * sizeof(b->tls[0]));
 		struct url *url = &b->urls[b->url_count];
+		struct tls_context **context = &b->tls[b->url_count];
 		if (url_parse(url, text, err) != 0)
 			return -1;
+		*context = NULL;
 		b->url_count++;
-		if (url_complete(url, err) != 0)
+		if (!is_amqp(url->scheme))
+			return err_set(err, ERR_INVALID,
+				       "all URLs of a fail-over list must be amqp:// or amqps://, "
+				       "but one is %.20s://",
+				       url->scheme);
+		if (tls_load(context, tls, url, err) != 0 ||
+		    url_complete(url, *context != NULL, err) != 0)
 			return -1;
 	}
 	return b->url_count ? 0 : err_set(err, ERR_INVALID, "no broker URL");
@@ -94,9 +115,12 @@ static int query_number(const struct url *url, const char *name, double *ret, st
 
 static void broker_free(struct amqp_broker *b)
 {
-	for (unsigned i = 0; i < b->url_count; i++)
+	for (unsigned i = 0; i < b->url_count; i++) {
 		url_clear(&b->urls[i]);
+		tls_context_free(b->tls[i]);
+	}
 	free(b->urls);
+	free(b->tls);
 	free(b->product_version);
 	free(b->node_name);
 	free(b);
@@ -108,7 +132,7 @@ static struct broker *amqp_open(const struct broker_options *options, struct err
 
 	b->heartbeat_s = options->heartbeat_s;
 	b->connect_timeout_s = options->connect_timeout_s;
-	if (urls_load(b, options->url, err) != 0 ||
+	if (urls_load(b, options->url, options->tls, err) != 0 ||
 	    query_number(&b->urls[0], "heartbeat", &b->heartbeat_s, err) != 0 ||
 	    query_number(&b->urls[0], "connect_timeout", &b->connect_timeout_s, err) != 0) {
 		broker_free(b);

@@ -23,6 +23,7 @@
 #include "transport/broker_amqp_mailbox.h"
 #include "transport/broker_amqp_publish.h"
 #include "transport/broker_amqp_topology.h"
+#include "transport/tls_context.h"
 
 /* Bytes handed to the stream before waiting for the kernel to take them. */
 #define AMQP_OUTPUT_TARGET ((size_t)1 << 20)
@@ -127,7 +128,8 @@ void deliver_reset(struct amqp_consumer *c);
 struct amqp_broker {
 	struct broker base;
 	uv_loop_t *loop;
-	struct url *urls; /* with defaults filled in */
+	struct url *urls;	  /* with defaults filled in */
+	struct tls_context **tls; /* of each URL; NULL = in clear */
 	unsigned url_count;
 	double heartbeat_s, connect_timeout_s;
 	size_t max_message_bytes, max_publish_bytes;

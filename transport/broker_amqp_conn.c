@@ -15,6 +15,7 @@
 #define METHOD_MAX	    (16 * 1024) /* of the methods we send; tables in them are ours */
 #define LOGIN_TIMEOUT_MIN_S 10
 #define POOL_PAGE	    4096
+#define TLS_ALERT	    "\25\3" /* how a server that speaks TLS answers one that does not */
 
 enum conn_state { CONN_LOGIN, CONN_OPEN, CONN_CLOSING, CONN_CLOSED_BY_PEER, CONN_DOWN };
 
@@ -462,6 +463,10 @@ static size_t data_received(void *ctx, const char *data, size_t len)
 		conn_broken(c, "it does not speak AMQP 0-9-1");
 		return len;
 	}
+	if (c->state == CONN_LOGIN && len >= 2 && memcmp(data, TLS_ALERT, 2) == 0) {
+		conn_broken(c, "it speaks TLS on this port: use amqps://");
+		return len;
+	}
 	while (c->state != CONN_DOWN && len - used >= FRAME_EXTRA) {
 		uint16_t channel;
 		uint32_t size;
@@ -522,6 +527,7 @@ struct amqp_conn *amqp_conn_open(const struct amqp_conn_options *options)
 		.loop = options->loop,
 		.host = options->url->host,
 		.port = options->url->port,
+		.tls = options->tls,
 		.connect_timeout_s = options->connect_timeout_s,
 		.max_output = options->max_output,
 		.max_input = FRAME_MAX + FRAME_EXTRA,

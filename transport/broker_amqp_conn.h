@@ -37,8 +37,9 @@ struct amqp_conn_events {
 
 struct amqp_conn_options {
 	uv_loop_t *loop;
-	const struct url *url; /* with user, password and vhost filled in */
-	double heartbeat_s;    /* 0 = off */
+	const struct url *url;	 /* with user, password and vhost filled in */
+	struct tls_context *tls; /* NULL = in clear */
+	double heartbeat_s;	 /* 0 = off */
 	double connect_timeout_s;
 	size_t max_output;
 	const char *product_version;

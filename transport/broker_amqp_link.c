@@ -23,6 +23,7 @@ static void link_open(struct amqp_link *link)
 
 	link->url_index = link->backoff.url_index;
 	options.url = &b->urls[link->url_index];
+	options.tls = b->tls[link->url_index];
 	link->conn = amqp_conn_open(&options);
 }
 

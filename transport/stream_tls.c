@@ -78,7 +78,7 @@ static void expect_host(struct stream_tls *t)
 {
 	const struct tls_options *o = tls_context_options(t->context);
 	X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
-	const char *host = t->trouble.host;
+	char *host = t->trouble.host; /* the macro of OpenSSL takes no const */
 	bool is_address = tls_is_address(host);
 
 	if (!is_address) /* the protocol has no addresses here */

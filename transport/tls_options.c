@@ -266,20 +266,76 @@ static int check(const struct tls_options *o, struct err *err)
 	return 0;
 }
 
-int tls_options_read(struct tls_options *o, const char *setting, const struct url *url,
-		     struct err *err)
+int tls_options_read(struct tls_options *o, enum tls_use use, const char *setting,
+		     const struct url *url, struct err *err)
 {
 	json_t *query = query_object(url);
-	int rc;
+	int rc = 0;
 
-	if (!query) {
+	if (!query || use == TLS_FOR_REDIS_BACKEND)
 		rc = read_setting(o, setting, err);
-	} else {
+	if (query && rc == 0) {
 		o->is_wanted = true;
+		o->is_bare = false;
 		rc = read_object(o, query, err);
-		json_decref(query);
 	}
+	json_decref(query);
 	return rc == 0 ? check(o, err) : -1;
+}
+
+/* kombu/connection.py, _init_params; kombu/transport/redis.py, _connparams */
+static int decide_redis_broker(struct tls_options *o, bool is_tls_scheme, struct err *err)
+{
+	if (o->is_bare && !is_tls_scheme)
+		return err_set(err, ERR_INVALID,
+			       "true says too little for redis:// (Celery would connect without "
+			       "TLS): write rediss://, or a mapping with ssl_cert_reqs");
+	if (!o->is_wanted && is_tls_scheme) {
+		o->is_lax = true;
+		o->verify = TLS_VERIFY_NONE;
+	}
+	return o->is_wanted || is_tls_scheme;
+}
+
+/* celery/backends/redis.py, __init__ and _params_from_url */
+static int decide_redis_backend(struct tls_options *o, const struct url *url, bool is_tls_scheme,
+				struct err *err)
+{
+	json_t *query = query_object(url);
+	bool has_query = query != NULL;
+
+	json_decref(query);
+	if (has_query && !is_tls_scheme)
+		return err_set(err, ERR_INVALID,
+			       "the URL has options of TLS but begins with redis://: write "
+			       "rediss://");
+	if (!o->is_wanted && !is_tls_scheme)
+		return 0;
+	if (o->verify == TLS_VERIFY_UNSAID)
+		return err_set(err, ERR_INVALID,
+			       "ssl_cert_reqs is missing (Celery asks for it too): add "
+			       "?ssl_cert_reqs=required to a rediss:// URL, or say it in "
+			       "redis_backend_use_ssl; none leaves the server's certificate "
+			       "unverified");
+	return 1;
+}
+
+int tls_options_decide(struct tls_options *o, enum tls_use use, const char *setting,
+		       const struct url *url, struct err *err)
+{
+	bool is_tls_scheme =
+		strcmp(url->scheme, "amqps") == 0 || strcmp(url->scheme, "rediss") == 0;
+	int rc = tls_options_read(o, use, setting, url, err);
+
+	if (rc == 0 && use == TLS_FOR_AMQP)
+		rc = o->is_wanted || is_tls_scheme;
+	else if (rc == 0 && use == TLS_FOR_REDIS_BROKER)
+		rc = decide_redis_broker(o, is_tls_scheme, err);
+	else if (rc == 0)
+		rc = decide_redis_backend(o, url, is_tls_scheme, err);
+	if (o->verify == TLS_VERIFY_UNSAID)
+		o->verify = TLS_VERIFY_REQUIRED;
+	return rc;
 }
 
 void tls_options_clear(struct tls_options *o)

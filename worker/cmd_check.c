@@ -11,6 +11,7 @@
 #include "worker/cmd.h"
 #include "worker/cmd_client.h"
 #include "worker/config/config.h"
+#include "worker/config/derive_tls.h"
 #include "worker/control/http.h"
 #include "worker/control/http_library.h"
 #include "worker/task/plugin.h"
@@ -158,13 +159,14 @@ static void show_queues(struct check *check)
 static void check_broker(struct check *check, struct client *client)
 {
 	struct err err = {0};
-	auto_free char *found = NULL;
+	auto_free char *found = NULL, *tls = NULL;
 
 	if (client_connect_broker(client, check->timeout_s, &err) != 0) {
 		say(check, "broker", &err, NULL);
 		return;
 	}
-	found = mem_printf("connected to %s", client->host);
+	tls = config_tls_of_broker(check->config, client->host);
+	found = mem_printf("connected to %s%s%s", client->host, tls ? ", " : "", tls ? tls : "");
 	say(check, "broker", NULL, found);
 }
 
@@ -173,7 +175,7 @@ static void check_backend(struct check *check, struct client *client)
 	const char *url = check->config->result_backend;
 	struct backend_stats stats;
 	struct err err = {0};
-	auto_free char *found = NULL;
+	auto_free char *found = NULL, *tls = NULL;
 
 	if (!url || strncmp(url, "disabled", 8) == 0) {
 		say(check, "results", NULL, "disabled (no result_backend)");
@@ -185,7 +187,8 @@ static void check_backend(struct check *check, struct client *client)
 		return;
 	}
 	backend_stats(client->backend, &stats);
-	found = mem_printf("can be read at %s", stats.host);
+	tls = config_tls_of_backend(check->config);
+	found = mem_printf("can be read at %s%s%s", stats.host, tls ? ", " : "", tls ? tls : "");
 	say(check, "results", NULL, found);
 }
 

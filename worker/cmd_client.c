@@ -151,6 +151,7 @@ int client_open_broker(struct client *c, struct err *err)
 		.max_message_bytes = config->worker_max_message_bytes,
 		.max_publish_bytes = config->worker_max_waiting_bytes,
 		.transport_options = config->broker_transport_options,
+		.tls = config->broker_use_ssl,
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
 	};

@@ -216,6 +216,7 @@ static int open_broker(struct worker *w, struct err *err)
 		.max_publish_bytes =
 			config->worker_max_waiting_bytes + config->worker_max_message_bytes,
 		.transport_options = config->broker_transport_options,
+		.tls = config->broker_use_ssl,
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
 		.purges = config->purge,

@@ -10,6 +10,7 @@ from .rabbitmq import RabbitMQ
 from .redis_server import Redis
 from .relay import Relay
 from .smtp import Smtp
+from .tls import Authority
 from .twilio import Twilio
 
-__all__ = ["Prometheus", "RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]
+__all__ = ["Authority", "Prometheus", "RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]

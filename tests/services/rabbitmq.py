@@ -17,7 +17,10 @@ _BIN = "/usr/lib/rabbitmq/bin"
 
 
 class RabbitMQ:
-    def __init__(self, management=True, config=""):
+    """tls: an Authority; the server then listens on tls_port too, and wants a certificate of it
+    from whoever comes there."""
+
+    def __init__(self, management=True, config="", tls=None):
         self.dir = tempfile.mkdtemp(prefix="smallage-rabbitmq-")
         keeper.keep_folder(self.dir)
         self.port = keeper.free_port()
@@ -37,6 +40,15 @@ class RabbitMQ:
         if management:
             lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self.api_port}",
                       "management.rates_mode = none"]
+        self.tls_port = None
+        if tls:
+            self.tls_port = keeper.free_port()
+            cert, key = tls.issue("rabbitmq")
+            lines += [f"listeners.ssl.own = 127.0.0.1:{self.tls_port}",
+                      f"ssl_options.cacertfile = {tls.file}", f"ssl_options.certfile = {cert}",
+                      f"ssl_options.keyfile = {key}", "ssl_options.verify = verify_peer",
+                      "ssl_options.fail_if_no_peer_cert = true",
+                      "auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = EXTERNAL"]
         self._write("rabbitmq.conf", "\n".join(lines) + "\n" + config)
         self._write("plugins", "[rabbitmq_management]." if management else "[].")
         self._write("env.conf", "")
@@ -166,6 +178,10 @@ class RabbitMQ:
     def url(self, vhost="/", user="guest", password="guest", port=None):
         vhost = urllib.parse.quote(vhost, safe="")
         return f"amqp://{user}:{password}@127.0.0.1:{port or self.port}/{vhost}"
+
+    def tls_url(self, vhost="/", host="localhost", query=""):
+        vhost = urllib.parse.quote(vhost, safe="")
+        return f"amqps://guest:guest@{host}:{self.tls_port}/{vhost}{query}"
 
     def add_vhost(self, name):
         self.api("PUT", f"/vhosts/{name}", {})

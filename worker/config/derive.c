@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "worker/config/cpus.h"
+#include "worker/config/derive_tls.h"
 #include "worker/config/nodename.h"
 #include "worker/config/value.h"
 
@@ -360,5 +361,6 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	    derive_content(c, err) != 0 || check_mailbox(c, err) != 0)
 		return -1;
 	write_back(c, s);
+	derive_tls_notices(c, s);
 	return zone_offset(config_store_text(s, "timezone"), &c->timezone_offset_s, err);
 }

@@ -39,6 +39,7 @@ enum config_flag {
 	CONFIG_OPTION_ONLY = 4, /* neither in the file nor in the environment */
 	CONFIG_NOT_IN_FILE = 8, /* needed before the file is read */
 	CONFIG_OWN = 16,	/* not Celery's: its variable begins with SMALLAGE_ */
+	CONFIG_OR_BOOL = 32,	/* of CONFIG_JSON: may be "true" or "false" too */
 };
 
 #define CONFIG_NO_FIELD ((size_t)-1)

@@ -20,6 +20,15 @@ const struct config_row config_rows_connection[] = {
 	 .field = FIELD(broker_transport_options),
 	 .help = "Options of the broker's driver, such as data_folder_in, data_folder_out and "
 		 "control_folder of filesystem://."},
+	{.name = "broker_use_ssl",
+	 .type = CONFIG_JSON,
+	 .field = FIELD(broker_use_ssl),
+	 .fallback = "false",
+	 .flags = CONFIG_OR_BOOL,
+	 .help = "TLS with the broker: true, or a mapping of cert_reqs, ca_certs, certfile, "
+		 "keyfile, "
+		 "server_hostname, check_hostname and others, as Celery's; amqps:// and rediss:// "
+		 "say it too, and a URL may carry them as ?ssl_ca_certs=..."},
 	{.name = "broker_heartbeat",
 	 .type = CONFIG_SECONDS,
 	 .field = FIELD(broker_heartbeat),

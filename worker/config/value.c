@@ -186,10 +186,13 @@ static int apply_text(struct config *c, const struct config_row *row, const char
 		      struct err *err)
 {
 	char **member;
+	bool flag;
 
 	if (text && text[0] && row->choices && choice(row, text, err) != 0)
 		return -1;
-	if (text && text[0] && row->type == CONFIG_JSON && json_object_text(text, err) != 0)
+	if (text && row->flags & CONFIG_OR_BOOL && config_value_bool(text, &flag, NULL) == 0)
+		text = flag ? "true" : "false";
+	else if (text && text[0] && row->type == CONFIG_JSON && json_object_text(text, err) != 0)
 		return -1;
 	if (row->field == CONFIG_NO_FIELD)
 		return 0;

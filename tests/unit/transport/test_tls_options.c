@@ -12,7 +12,7 @@ static int read_with(struct tls_options *o, const char *setting, const char *tex
 
 	*o = (struct tls_options){0};
 	ck_assert_int_eq(url_parse(&url, text, err), 0);
-	rc = tls_options_read(o, setting, &url, err);
+	rc = tls_options_read(o, TLS_FOR_REDIS_BROKER, setting, &url, err);
 	url_clear(&url);
 	return rc;
 }
@@ -121,6 +121,71 @@ START_TEST(a_url_replaces_the_setting_whole)
 	taken(&o, "{\"ssl_cert_reqs\": \"none\"}", "rediss://h?virtual_host=3");
 	ck_assert_int_eq(o.verify, TLS_VERIFY_NONE);
 	tls_options_clear(&o);
+}
+END_TEST
+
+static void decided(enum tls_use use, const char *setting, const char *text, int want,
+		    enum tls_verify verify, const char *words)
+{
+	struct tls_options o = {0};
+	struct err err = {0};
+	struct url url;
+
+	ck_assert_int_eq(url_parse(&url, text, &err), 0);
+	ck_assert_msg(tls_options_decide(&o, use, setting, &url, &err) == want, "%s %s: %s", text,
+		      setting ? setting : "", err.text);
+	if (want > 0)
+		ck_assert_msg(o.verify == verify, "%s", text);
+	if (want < 0)
+		ck_assert_msg(strstr(err.text, words) != NULL, "'%s' has no '%s'", err.text, words);
+	else
+		ck_assert_int_eq(o.is_lax, words != NULL);
+	url_clear(&url);
+	tls_options_clear(&o);
+}
+
+START_TEST(amqp_has_tls_by_its_scheme_or_the_setting)
+{
+	enum tls_verify yes = TLS_VERIFY_REQUIRED, no = TLS_VERIFY_NONE;
+
+	decided(TLS_FOR_AMQP, NULL, "amqp://h", 0, 0, NULL);
+	decided(TLS_FOR_AMQP, "false", "amqp://h", 0, 0, NULL);
+	decided(TLS_FOR_AMQP, NULL, "amqps://h", 1, yes, NULL);
+	decided(TLS_FOR_AMQP, "false", "amqps://h", 1, yes, NULL);
+	decided(TLS_FOR_AMQP, "true", "amqp://h", 1, yes, NULL);
+	decided(TLS_FOR_AMQP, "{\"cert_reqs\": 0}", "amqp://h", 1, no, NULL);
+	decided(TLS_FOR_AMQP, "{\"cert_reqs\": 0}", "amqp://h?ssl_ca_certs=x", 1, yes, NULL);
+}
+END_TEST
+
+START_TEST(a_redis_broker_is_verified_when_somebody_says_so)
+{
+	enum tls_verify yes = TLS_VERIFY_REQUIRED, no = TLS_VERIFY_NONE;
+
+	decided(TLS_FOR_REDIS_BROKER, NULL, "redis://h", 0, 0, NULL);
+	decided(TLS_FOR_REDIS_BROKER, NULL, "rediss://h", 1, no, "lax");
+	decided(TLS_FOR_REDIS_BROKER, "true", "rediss://h", 1, yes, NULL);
+	decided(TLS_FOR_REDIS_BROKER, "true", "redis://h", -1, 0, "write rediss://, or a mapping");
+	decided(TLS_FOR_REDIS_BROKER, NULL, "rediss://h?ssl_ca_certs=x", 1, yes, NULL);
+	decided(TLS_FOR_REDIS_BROKER, NULL, "redis://h?ssl_ca_certs=x", 1, yes, NULL);
+	decided(TLS_FOR_REDIS_BROKER, NULL, "rediss://h?ssl_cert_reqs=none", 1, no, NULL);
+	decided(TLS_FOR_REDIS_BROKER, "{\"ssl_certfile\": \"c\"}", "redis://h", 1, yes, NULL);
+}
+END_TEST
+
+START_TEST(a_redis_backend_must_be_told_whether_to_verify)
+{
+	enum tls_verify yes = TLS_VERIFY_REQUIRED, no = TLS_VERIFY_NONE;
+
+	decided(TLS_FOR_REDIS_BACKEND, NULL, "redis://h", 0, 0, NULL);
+	decided(TLS_FOR_REDIS_BACKEND, NULL, "rediss://h", -1, 0, "ssl_cert_reqs is missing");
+	decided(TLS_FOR_REDIS_BACKEND, "true", "rediss://h", -1, 0, "ssl_cert_reqs is missing");
+	decided(TLS_FOR_REDIS_BACKEND, NULL, "rediss://h?ssl_cert_reqs=required", 1, yes, NULL);
+	decided(TLS_FOR_REDIS_BACKEND, NULL, "rediss://h?ssl_cert_reqs=CERT_NONE", 1, no, NULL);
+	decided(TLS_FOR_REDIS_BACKEND, NULL, "redis://h?ssl_cert_reqs=none", -1, 0, "rediss://");
+	decided(TLS_FOR_REDIS_BACKEND, "{\"ssl_cert_reqs\": 0}", "redis://h", 1, no, NULL);
+	decided(TLS_FOR_REDIS_BACKEND, "{\"ssl_cert_reqs\": 2}", "rediss://h?ssl_certfile=c", 1,
+		yes, NULL);
 }
 END_TEST
 

@@ -137,12 +137,53 @@ START_TEST(an_unknown_setting_names_the_nearest_one)
 }
 END_TEST
 
+START_TEST(tls_is_said_by_a_word_or_a_mapping)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{"broker_url: amqp://h\n", "false"},
+		{"broker_url: amqp://h\nbroker_use_ssl: yes\n", "true"},
+		{"broker_url: amqp://h\nBROKER_USE_SSL: False\n", "false"},
+		{"broker_url: amqp://h\nbroker_use_ssl:\n  ca_certs: /ca\n  cert_reqs: 2\n",
+		 "{\"ca_certs\":\"/ca\",\"cert_reqs\":2}"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin(rows[i].text);
+		ck_assert_str_eq(load(NONE)->broker_use_ssl, rows[i].want);
+		end();
+	}
+	begin("broker_url: amqp://h\nbroker_use_ssl: perhaps\n");
+	load_fails(NONE, "broker_use_ssl: ");
+	end();
+}
+END_TEST
+
+START_TEST(a_server_that_nobody_verifies_is_told)
+{
+	begin("broker_url: amqps://one;amqps://two?ssl_cert_reqs=none\n");
+	const struct config *c = load(NONE);
+
+	ck_assert_ptr_nonnull(c->notices[0]);
+	ck_assert_str_eq(c->notices[0], "broker_url: the certificate of two is not verified "
+					"(ssl_cert_reqs says so)");
+	ck_assert_ptr_null(c->notices[1]);
+	end();
+}
+END_TEST
+
 START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 {
-	static const char *const lacking[] = {
-		"task_routes: {}",	   "beat_schedule: {}",	      "worker_autoscaler: x",
-		"database_url: sqlite://", "broker_use_ssl: true",    "CELERY_ROUTES: {}",
-		"CELERYBEAT_SCHEDULE: {}", "task_serializer: pickle", "event_serializer: pickle"};
+	static const char *const lacking[] = {"task_routes: {}",
+					      "beat_schedule: {}",
+					      "worker_autoscaler: x",
+					      "database_url: sqlite://",
+					      "mongodb_backend_settings: {}",
+					      "CELERY_ROUTES: {}",
+					      "CELERYBEAT_SCHEDULE: {}",
+					      "task_serializer: pickle",
+					      "event_serializer: pickle"};
 
 	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
 		begin(lacking[i]);

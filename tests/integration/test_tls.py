@@ -1,0 +1,165 @@
+"""TLS with the servers: amqps://, broker_use_ssl. What a certificate can lack is tried in
+tests/unit/transport/test_stream_tls.c."""
+import json
+import os
+import ssl
+import subprocess
+
+import pytest
+
+import services
+from broker import Broker
+from services.keeper import wait_until
+from worker import BUILD, JUDGE
+
+
+@pytest.fixture(scope="module")
+def ca():
+    with services.Authority() as authority:
+        authority.issue("shop", "DNS:shop")
+        yield authority
+
+
+@pytest.fixture(scope="module")
+def secure_rabbit(ca):
+    """Wants certificates of who comes by TLS."""
+    with services.RabbitMQ(tls=ca) as server:
+        yield server
+
+
+@pytest.fixture
+def secure(secure_rabbit):
+    vhost = secure_rabbit.add_vhost(f"tls{os.urandom(4).hex()}")
+    own = Broker(secure_rabbit, vhost)
+    own.declare()
+    yield own
+    own.close()
+    secure_rabbit.delete_vhost(vhost)
+
+
+def options(ca, **more):
+    """broker_use_ssl as py-amqp takes it (from JSON: without Python's constants)."""
+    return {"ca_certs": str(ca.file), "certfile": str(ca.dir / "shop.pem"),
+            "keyfile": str(ca.dir / "shop.key"), "cert_reqs": int(ssl.CERT_REQUIRED), **more}
+
+
+def query(ca):
+    given = options(ca)
+    return "?" + "&".join(f"ssl_{name}={value}" for name, value in given.items()
+                          if name != "cert_reqs")
+
+
+def smallage(*args, settings=None, env=None, timeout=20):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("CELERY_")}
+    clean.update({f"CELERY_{k.upper()}": v for k, v in (settings or {}).items()}, **(env or {}))
+    return subprocess.run([str(BUILD / "bin/smallage"), *args], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.STDOUT, env=clean, timeout=timeout, check=False)
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_a_worker_works_over_tls(version, worker, secure, ca, results):
+    given = options(ca)
+    if not JUDGE:
+        given.update(tls_minimum_version=version, tls_maximum_version=version)
+    worker(broker_url=secure.rabbit.tls_url(secure.vhost), settings={"broker_use_ssl": given})
+    ids = [secure.send("add", (i, 1)) for i in range(200)]
+    assert [results.value(id) for id in ids] == list(range(1, 201))
+    large = "x" * 3_000_000
+    assert results.value(secure.send("echo", (large,))) == large
+    # The list of connections is a statistic: it lags a little behind.
+    rows = wait_until(lambda: [row for row in secure.rabbit.connections(secure.vhost)
+                               if row.get("ssl")], 10, "connections")
+    assert JUDGE or {row["ssl_protocol"] for row in rows} == {version.replace("_", ".").lower()}
+
+
+@pytest.mark.smallage_only("py-amqp does not take these")
+def test_a_url_may_say_it_all(worker, secure, ca, results):
+    worker(broker_url=secure.rabbit.tls_url(secure.vhost, query=query(ca)))
+    assert results.value(secure.send("add", (1, 2))) == 3
+
+
+def test_amqp_with_the_setting_is_tls_too(worker, secure, ca, results):
+    url = secure.rabbit.tls_url(secure.vhost).replace("amqps", "amqp")
+    worker(broker_url=url, settings={"broker_use_ssl": options(ca)})
+    assert results.value(secure.send("add", (1, 2))) == 3
+
+
+def test_a_python_producer_and_the_worker_meet_over_tls(worker, secure, ca, results):
+    from celery import Celery
+    url = secure.rabbit.tls_url(secure.vhost)
+    one = worker(broker_url=url, settings={"broker_use_ssl": options(ca)})
+    app = Celery("client", broker=url, backend=results.url, set_as_current=False)
+    app.conf.broker_use_ssl = options(ca)
+    assert app.send_task("testtasks.add", (3, 4)).get(timeout=10) == 7
+    assert app.control.ping(timeout=5, limit=1) == [{one.node: {"ok": "pong"}}]
+    app.close()
+
+
+def test_connections_come_back(worker, secure, ca, results):
+    one = worker(broker_url=secure.rabbit.tls_url(secure.vhost),
+                 settings={"broker_use_ssl": options(ca)})
+    assert results.value(secure.send("add", (1, 1))) == 2
+    assert secure.server_closes() > 0
+    one.wait_log("Connection to broker lost|Connected to amqp", 20, 2)
+    ids = [secure.send("add", (i, 2)) for i in range(20)]
+    assert [results.value(id, 30) for id in ids] == list(range(2, 22))
+
+
+@pytest.mark.deviates("Celery tries the second URL with the options of the first")
+def test_a_fail_over_list_with_tls(worker, secure, ca, results):
+    """C-58"""
+    one = worker(broker_url="amqps://127.0.0.1:1//;" +
+                 secure.rabbit.tls_url(secure.vhost, query=query(ca)))
+    assert results.value(secure.send("add", (1, 2))) == 3
+    assert "127.0.0.1:1" in one.log
+
+
+REFUSALS = {
+    "unknown ca": ({"ca_certs": None}, "unknown CA: the certificate's issuer CN=test-ca"),
+    "no certificate": ({"certfile": None, "keyfile": None}, "wants a client certificate"),
+    "wrong host": ({"server_hostname": "other.example"},
+                   "wrong host: the certificate is for localhost, 127.0.0.1, not for other"),
+}
+
+
+@pytest.mark.smallage_only("the texts are ours")
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_says_why_and_is_tried_again(name, worker, secure, ca):
+    change, words = REFUSALS[name]
+    given = {k: v for k, v in options(ca, **change).items() if v is not None}
+    one = worker(broker_url=secure.rabbit.tls_url(secure.vhost), ready=False,
+                 settings={"broker_use_ssl": given})
+    one.wait_log(words, 20)
+    one.wait_log("Trying again in")
+    check = smallage("check", "-b", secure.rabbit.tls_url(secure.vhost),
+                     settings={"broker_use_ssl": json.dumps(given)})
+    assert check.returncode != 0
+    assert words in check.stdout, check.stdout
+
+
+@pytest.mark.smallage_only("a command of ours")
+def test_check_says_how_the_broker_is_verified(secure, ca):
+    url = secure.rabbit.tls_url(secure.vhost)
+    check = smallage("check", "-b", url, settings={"broker_use_ssl": json.dumps(options(ca))})
+    assert f"certificate verified by {ca.file}, client certificate" in check.stdout, check.stdout
+    lax = smallage("check", "-b", url,
+                   settings={"broker_use_ssl": json.dumps(options(ca, cert_reqs="none"))})
+    assert "is not verified" in lax.stdout, lax.stdout
+
+
+@pytest.mark.smallage_only("a command of ours")
+def test_a_port_without_tls_and_one_that_has_it_are_told(secure, ca):
+    plain = secure.rabbit.tls_url(secure.vhost).replace(str(secure.rabbit.tls_port),
+                                                        str(secure.rabbit.port))
+    said = smallage("check", "-b", plain, settings={"broker_use_ssl": json.dumps(options(ca))})
+    assert "speaks no TLS on this port" in said.stdout, said.stdout
+    other = secure.rabbit.url(secure.vhost, port=secure.rabbit.tls_port)
+    said = smallage("check", "-b", other)
+    assert "use amqps://" in said.stdout, said.stdout
+
+
+@pytest.mark.smallage_only("a command of ours")
+def test_a_missing_file_ends_the_start(secure):
+    said = smallage("worker", "-b", "amqps://localhost//?ssl_ca_certs=/nowhere/ca.pem")
+    assert said.returncode != 0
+    assert "ca_certs /nowhere/ca.pem: No such file" in said.stdout
