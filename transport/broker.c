@@ -114,6 +114,21 @@ void broker_reject(struct broker *b, unsigned session, uint64_t tag, bool requeu
 	b->driver->reject(b, session, tag, requeue);
 }
 
+bool broker_keeps_deliveries(const struct broker *b)
+{
+	return b->driver->is_held != NULL;
+}
+
+bool broker_is_held(const struct broker *b, unsigned session, uint64_t tag)
+{
+	return b->driver->is_held == NULL || b->driver->is_held(b, session, tag);
+}
+
+bool broker_is_sure(const struct broker *b)
+{
+	return b->driver->is_sure == NULL || b->driver->is_sure(b);
+}
+
 void broker_pause(struct broker *b)
 {
 	b->driver->pause(b);

@@ -57,6 +57,8 @@ struct broker_events {
 	/* One line worth a WARNING or ERROR (queue deleted and declared again, 406 on declare,
 	 * ...). */
 	void (*on_notice)(void *ctx, bool is_error, const char *text);
+	/* broker_is_sure is true again. May be NULL. */
+	void (*on_sure)(void *ctx);
 	/* broker_close has finished; the broker is freed after return. */
 	void (*on_closed)(void *ctx);
 };
@@ -91,6 +93,15 @@ void broker_qos(struct broker *b, unsigned count);
 /* Acks of one loop turn go out together, as few as the order of tags allows ("multiple"). */
 void broker_ack(struct broker *b, unsigned session, uint64_t tag);
 void broker_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue);
+/* Some brokers let deliveries outlive their connection: what on_down takes away elsewhere is kept
+ * then, and answers of the time in between are sent later. */
+bool broker_keeps_deliveries(const struct broker *b);
+/* With such a broker: whether the delivery is still ours. It may have been given to another worker
+ * meanwhile, and is not to be begun then. True with all others. */
+bool broker_is_held(const struct broker *b, unsigned session, uint64_t tag);
+/* With such a broker: false while what it said last is too old to be relied on, and nothing that
+ * was not begun should be; on_sure or on_up follows. True with all others. */
+bool broker_is_sure(const struct broker *b);
 void broker_pause(struct broker *b);
 /* Kept and rebuilt after each reconnect, also after broker_pause, until broker_close. A mailbox
  * that cannot be had (its name is in use, its exchange was declared otherwise) is noticed and tried
@@ -148,6 +159,9 @@ struct broker_driver {
 	void (*qos)(struct broker *b, unsigned count);
 	void (*ack)(struct broker *b, unsigned session, uint64_t tag);
 	void (*reject)(struct broker *b, unsigned session, uint64_t tag, bool requeue);
+	/* Of a broker that keeps deliveries; else NULL. */
+	bool (*is_held)(const struct broker *b, unsigned session, uint64_t tag);
+	bool (*is_sure)(const struct broker *b);
 	void (*pause)(struct broker *b);
 	void (*close)(struct broker *b, double deadline_s);
 	int (*publish)(struct broker *b, const struct publication *p, broker_published_fn *done,
@@ -165,5 +179,6 @@ struct broker {
 };
 extern const struct broker_driver broker_amqp_driver;
 extern const struct broker_driver broker_filesystem_driver;
+extern const struct broker_driver broker_redis_driver;
 
 #endif

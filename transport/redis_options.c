@@ -29,9 +29,10 @@ static int read_text(char **ret, const json_t *options, const char *name, const 
 }
 
 /* A key must have a name. */
-static int read_key(char **ret, const json_t *options, const char *name, struct err *err)
+static int read_key(char **ret, const json_t *options, const char *name, const char *otherwise,
+		    struct err *err)
 {
-	if (read_text(ret, options, name, name, err) < 0)
+	if (read_text(ret, options, name, otherwise, err) < 0)
 		return -1;
 	return (*ret)[0] == '\0' ? fail(err, name, "a text that is not empty") : 0;
 }
@@ -116,9 +117,11 @@ static int read_unacked(struct redis_options *o, const json_t *options, struct e
 {
 	double every_s, throttle, limit;
 
-	if (read_key(&o->unacked_key, options, "unacked_key", err) < 0 ||
-	    read_key(&o->unacked_index_key, options, "unacked_index_key", err) < 0 ||
-	    read_key(&o->unacked_mutex_key, options, "unacked_mutex_key", err) < 0 ||
+	if (read_key(&o->unacked_key, options, "unacked_key", "unacked", err) < 0 ||
+	    read_key(&o->unacked_index_key, options, "unacked_index_key", "unacked_index", err) <
+		    0 ||
+	    read_key(&o->unacked_mutex_key, options, "unacked_mutex_key", "unacked_mutex", err) <
+		    0 ||
 	    read_seconds(&o->unacked_mutex_expire_s, options, "unacked_mutex_expire", 300, err) <
 		    0 ||
 	    read_seconds(&o->visibility_timeout_s, options, "visibility_timeout", 3600, err) < 0 ||

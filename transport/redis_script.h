@@ -21,8 +21,8 @@ enum redis_script {
 	 * the registry does not know us by this epoch (a script of a connection that was given up
 	 * may run late). */
 	REDIS_SCRIPT_TAKE,
-	/* KEYS: unacked. ARGV: most bytes, fields. Answer: records (nil: none) up to those bytes,
-	 * at least one. */
+	/* KEYS: unacked, index. ARGV: most bytes, fields. Answer: records (nil: none, and its
+	 * entry in the index is gone) up to those bytes, at least one. */
 	REDIS_SCRIPT_READ,
 	/* KEYS: unacked, index, lists. ARGV: for each list a field, a message, and "R" to be served
 	 * next or "L" to be served last; a field that is to go to more lists stands there once for

@@ -25,6 +25,21 @@ static void changed(struct consumer *c)
 
 /* --- the broker speaks --- */
 
+/* Where deliveries outlive a lost connection: nothing was forgotten, and may be begun again. */
+static void resume(struct consumer *c)
+{
+	if (c->report && !c->is_up)
+		report_up(c->report, c->broker);
+	c->is_up = true;
+	qos_update(c);
+	pump_run(c);
+}
+
+static void on_sure(void *ctx)
+{
+	pump_run(ctx);
+}
+
 /* With several queues the first deliveries come before on_up, and their answers must not wait. */
 static void session_begin(struct consumer *c, unsigned session)
 {
@@ -42,6 +57,8 @@ static void on_up(void *ctx, const char *host)
 	struct broker_stats stats;
 
 	broker_stats(c->broker, &stats);
+	if (c->session == stats.session && broker_keeps_deliveries(c->broker) && !c->is_up)
+		resume(c);
 	session_begin(c, stats.session);
 	c->is_up = true;
 	log_info("Connected to %s", host);
@@ -102,15 +119,33 @@ static void log_down(const struct consumer *c, const struct err *why, double ret
 		log_error("Trying again in %.2f seconds... (%d)", retry_in_s, attempt);
 }
 
+/* What waits with the pool would begin while nobody can say whether it is still ours. */
+static void hold_unstarted(struct consumer *c)
+{
+	struct list_node *pos, *tmp;
+
+	list_foreach_safe (pos, tmp, &c->requests.lists[REQUEST_SUBMITTED]) {
+		struct request *r = list_entry(pos, struct request, node);
+
+		if (pool_take_back(c->pool, &r->job))
+			requests_move(&c->requests, r, REQUEST_READY);
+	}
+}
+
 static void on_down(void *ctx, const struct err *why, double retry_in_s, int attempt,
 		    int max_attempts)
 {
 	struct consumer *c = ctx;
+	bool was_up = c->is_up;
 
 	if (!c->is_stopping)
 		log_down(c, why, retry_in_s, attempt, max_attempts);
 	c->is_up = false;
-	if (c->session != 0) {
+	if (c->session != 0 && broker_keeps_deliveries(c->broker) && retry_in_s >= 0) {
+		if (was_up && c->report)
+			report_down(c->report);
+		hold_unstarted(c);
+	} else if (c->session != 0) {
 		c->session = 0;
 		if (c->report)
 			report_down(c->report);
@@ -156,6 +191,7 @@ const struct broker_events consumer_broker_events = {
 	.on_down = on_down,
 	.on_delivery = on_delivery,
 	.on_notice = on_broker_notice,
+	.on_sure = on_sure,
 	.on_closed = on_broker_closed,
 };
 
@@ -373,7 +409,10 @@ void consumer_stop(struct consumer *c)
 	if (c->broker)
 		broker_pause(c->broker);
 	/* What still runs may take hours; others have time for the rest. */
-	forget_unstarted(c, consumer_in_hand(c) > 0 ? REQUEUE_MOST : 0);
+	if (c->broker && broker_keeps_deliveries(c->broker))
+		forget_unstarted(c, SIZE_MAX);
+	else
+		forget_unstarted(c, consumer_in_hand(c) > 0 ? REQUEUE_MOST : 0);
 }
 
 size_t consumer_in_hand(const struct consumer *c)

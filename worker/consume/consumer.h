@@ -5,7 +5,8 @@
  *     pool --on_done--> finish/ --> answers to the broker
  *
  * After a lost connection everything that has not begun is forgotten (the broker delivers it
- * again); what runs goes on, and is adopted by its redelivered message.
+ * again); what runs goes on, and is adopted by its redelivered message. Where deliveries outlive
+ * their connection nothing is forgotten, but nothing begins until the broker is sure of them.
  */
 #ifndef WORKER_CONSUME_CONSUMER_H
 #define WORKER_CONSUME_CONSUMER_H

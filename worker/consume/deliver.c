@@ -145,13 +145,16 @@ static bool adopt(struct consumer *c, struct delivery d, const struct task_messa
 	enum answer how = ANSWER_ACK;
 	struct request *r = requests_find(&c->requests, m->id, m->retries);
 
-	if (r && r->session == d.session && m->retries > 0) {
+	bool is_same_session =
+		r && r->session == d.session && broker_is_held(c->broker, r->session, r->tag);
+
+	if (is_same_session && m->retries > 0) {
 		log_info("Task %s[%s]: a second copy of its retry is dropped", m->task, m->id);
 		answer(c, d, ANSWER_ACK);
 		return true;
 	}
 	/* One of this session means that the producer sent it twice, and twice it runs. */
-	if (r && r->session != d.session) {
+	if (r && !is_same_session) {
 		requests_adopt(&c->requests, r, d.session, d.tag);
 		r->has_record = true; /* another worker may have had it in between */
 		c->adopted++;

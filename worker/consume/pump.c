@@ -7,12 +7,18 @@ static bool may_start(const struct consumer *c)
 {
 	const struct finish *f = &c->finish;
 
-	return !c->is_stopping && !(f->backend && backend_is_full(f->backend)) &&
+	return !c->is_stopping && c->broker && broker_is_sure(c->broker) &&
+	       !(f->backend && backend_is_full(f->backend)) &&
 	       f->publishing_bytes < c->config->worker_max_waiting_bytes;
 }
 
 static void start(struct consumer *c, struct request *r)
 {
+	if (!broker_is_held(c->broker, r->session, r->tag)) {
+		acks_expect(&c->finish.acks, r);
+		requests_give_back(&c->requests, r); /* another worker has got it */
+		return;
+	}
 	if (revoke_check(c, r))
 		return;
 	requests_move(&c->requests, r, REQUEST_SUBMITTED);

@@ -159,7 +159,8 @@ void acks_answer(struct acks *acks, struct request *r, enum answer answer)
 	if (r->is_settled)
 		return;
 	r->is_settled = true;
-	bool is_current = acks->session != 0 && r->session == acks->session;
+	bool is_current = acks->session != 0 && r->session == acks->session &&
+			  broker_is_held(acks->broker, r->session, r->tag);
 
 	if (is_current)
 		acks_answer_delivery(acks, r->session, r->tag, answer);

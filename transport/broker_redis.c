@@ -1,0 +1,416 @@
+/* The Redis driver: its connection, its queues, its answers. Its end is broker_redis_close.c. */
+#include "transport/broker_redis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+#include "transport/redis_answer.h"
+
+#define OUTPUT_ROOM ((size_t)96 << 20) /* beside publications: messages that are put back */
+
+static struct broker_redis *self(struct broker *b)
+{
+	return broker_redis_of(b);
+}
+
+void redis_notice(struct broker_redis *r, bool is_error, const char *text)
+{
+	r->base.events->on_notice(r->base.ctx, is_error, text);
+}
+
+void redis_trouble(struct broker_redis *r, const char *what, const redisReply *answer)
+{
+	const char *words =
+		answer->type == REDIS_REPLY_ERROR ? answer->str : "an answer that was not expected";
+	auto_free char *text =
+		mem_printf("Redis %s, %s: %.300s", redis_conn_host(r->conn), what, words);
+
+	if (strncmp(r->last_trouble, text, sizeof(r->last_trouble) - 1) != 0) {
+		snprintf(r->last_trouble, sizeof(r->last_trouble), "%s", text);
+		redis_notice(r, true, text);
+	}
+	if (answer->type == REDIS_REPLY_ERROR &&
+	    redis_answer_class(answer->str) == REDIS_ANSWER_RECONNECT)
+		redis_conn_restart(r->conn, words);
+}
+
+void redis_trouble_over(struct broker_redis *r)
+{
+	r->last_trouble[0] = '\0';
+}
+
+void redis_wake(struct broker_redis *r)
+{
+	if (r->is_connected)
+		redis_conn_wake(r->conn);
+}
+
+/* The connection */
+
+static void queues_purged(void *ctx, const redisReply *reply)
+{
+	struct broker_redis *r = ctx;
+
+	if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+		r->purges = true;
+		return;
+	}
+	if (reply->integer > 0)
+		redis_notice(r, false, "purged: all that waited in the queues");
+}
+
+/* Before anything is taken from them. */
+static void purge(struct broker_redis *r)
+{
+	struct list_node *pos;
+
+	if (!r->purges)
+		return;
+	r->purges = false;
+	list_foreach (pos, &r->queues) {
+		const struct redis_queue *queue = list_entry(pos, struct redis_queue, node);
+		struct redis_arg args[1 + REDIS_MAX_STEPS] = {REDIS_ARG("DEL")};
+
+		for (unsigned i = 0; i < r->options.step_count; i++)
+			args[i + 1] = (struct redis_arg){queue->keys[i], strlen(queue->keys[i])};
+		(void)redis_conn_command(r->conn, args, (int)r->options.step_count + 1,
+					 queues_purged, r);
+	}
+}
+
+/* What was before is put right, and the server knows us. */
+static void settle(struct broker_redis *r)
+{
+	auto_free char *host = mem_printf("redis://%s", redis_conn_host(r->conn));
+
+	if (r->phase != REDIS_SETTLING || !r->is_settled || !r->lease.is_registered ||
+	    r->lease.is_checking)
+		return;
+	r->phase = REDIS_UP;
+	r->reconnects += r->was_up;
+	r->was_up = true;
+	r->tell_at_us = 0;
+	backoff_reset(&r->backoff);
+	r->base.events->on_up(r->base.ctx, host);
+	redis_take_wake(r);
+}
+
+/* All that was sent before it is answered. */
+static void on_settled(void *ctx, const redisReply *reply)
+{
+	struct broker_redis *r = ctx;
+
+	if (reply == NULL)
+		return;
+	r->is_settled = true;
+	redis_wake(r);
+}
+
+static void on_conn_up(void *ctx)
+{
+	struct broker_redis *r = ctx;
+
+	r->is_connected = true;
+	r->is_settled = r->answers.is_stuck = false;
+	if (!redis_broker_is_closing(r))
+		r->phase = REDIS_SETTLING;
+	redis_scripts_reset(&r->scripts);
+	redis_lease_up(r);
+	redis_sweep_up(r);
+	redis_lease_check(r);
+	purge(r);
+	(void)redis_conn_command(r->conn, &REDIS_ARG("PING"), 1, on_settled, r);
+	redis_wake(r);
+}
+
+/* Told at the pace of Celery's attempts, though more of them are made; and it is given up when
+ * Celery would have done so. */
+static void tell_down(struct broker_redis *r, const struct err *why, bool was_up)
+{
+	int64_t now = clock_mono_us();
+	double delay_s = 0;
+
+	if (r->has_given_up || (!was_up && now < r->tell_at_us))
+		return;
+	if (!was_up)
+		delay_s = !r->was_up && !r->retry_on_startup ? -1 : backoff_next(&r->backoff);
+	r->tell_at_us = now + (int64_t)(delay_s * 1e6);
+	r->has_given_up = delay_s < 0;
+	r->base.events->on_down(r->base.ctx, why,
+				delay_s > 0 ? redis_conn_retry_in_s(r->conn) : delay_s,
+				(int)r->backoff.rounds, r->backoff.max_rounds);
+}
+
+static void on_conn_down(void *ctx, const struct err *why)
+{
+	struct broker_redis *r = ctx;
+	bool was_up = r->phase == REDIS_UP;
+
+	r->is_connected = false;
+	redis_lease_down(r);
+	redis_sweep_down(r);
+	if (!redis_broker_is_closing(r)) {
+		r->phase = REDIS_DOWN;
+		tell_down(r, why, was_up);
+	}
+	redis_broker_close_advance(r);
+}
+
+static void on_conn_flush(void *ctx)
+{
+	struct broker_redis *r = ctx;
+
+	settle(r);
+	redis_unacked_flush(r);
+	redis_take_pump(r);
+	redis_broker_close_advance(r);
+}
+
+static void on_conn_closed(void *ctx)
+{
+	redis_broker_handle_closed(ctx);
+}
+
+static const struct redis_conn_events conn_events = {
+	.on_up = on_conn_up,
+	.on_down = on_conn_down,
+	.on_closed = on_conn_closed,
+	.on_flush = on_conn_flush,
+};
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct broker_redis *r = timer->data;
+
+	r->answers.is_stuck = false;
+	redis_lease_tick(r);
+	redis_sweep_tick(r);
+	redis_wake(r);
+	redis_broker_close_advance(r);
+}
+
+/* The beginning */
+
+static int open_conn(struct broker_redis *r, const struct broker_options *options, struct err *err)
+{
+	struct redis_conn_options conn = {
+		.loop = r->loop,
+		.url = options->url,
+		.client_name = "smallage",
+		.connect_timeout_s = options->connect_timeout_s,
+		.max_output = options->max_publish_bytes + OUTPUT_ROOM,
+		.events = &conn_events,
+		.ctx = r,
+	};
+
+	r->conn = redis_conn_open(&conn, err);
+	return r->conn ? 0 : -1;
+}
+
+static struct broker *redis_open(const struct broker_options *options, struct err *err)
+{
+	struct broker_redis *r = mem_calloc(1, sizeof(*r));
+
+	r->base.driver = &broker_redis_driver;
+	r->base.events = options->events;
+	r->base.ctx = options->ctx;
+	r->loop = options->loop;
+	r->max_body = options->max_message_bytes;
+	r->purges = options->purges;
+	r->retry_on_startup = options->retry_on_startup;
+	backoff_init(&r->backoff, 1, options->max_retries);
+	list_init(&r->queues);
+	list_init(&r->cancelled);
+	redis_unacked_init(r);
+	if (redis_options_read(&r->options, options->transport_options, err) < 0 ||
+	    open_conn(r, options, err) < 0) {
+		redis_broker_free(r);
+		return NULL;
+	}
+	r->unacked = redis_key(&r->options, r->options.unacked_key);
+	r->index = redis_key(&r->options, r->options.unacked_index_key);
+	r->mutex = redis_key(&r->options, r->options.unacked_mutex_key);
+	r->nodes = redis_nodes_key(&r->options);
+	redis_scripts_init(&r->scripts);
+	redis_lease_init(r);
+	redis_take_init(r);
+	uv_timer_init(r->loop, &r->tick);
+	r->tick.data = r;
+	r->open_handles = 3;
+	uv_timer_start(&r->tick, on_tick, REDIS_TICK_MS, REDIS_TICK_MS);
+	return &r->base;
+}
+
+/* Queues */
+
+static char *record_closing(const char *queue)
+{
+	struct str text;
+
+	str_init(&text, STR_MAX_DEFAULT);
+	str_puts(&text, ",\"\",");
+	pyjson_dump_str(&text, queue, strlen(queue));
+	str_addc(&text, ']');
+	return str_detach(&text);
+}
+
+static struct redis_queue *queue_find(struct broker_redis *r, const char *name)
+{
+	struct list_node *pos;
+
+	list_foreach (pos, &r->queues) {
+		struct redis_queue *queue = list_entry(pos, struct redis_queue, node);
+
+		if (strcmp(queue->name, name) == 0)
+			return queue;
+	}
+	return NULL;
+}
+
+static void queue_insert(struct broker_redis *r, struct redis_queue *queue)
+{
+	struct list_node *pos;
+
+	list_foreach (pos, &r->queues)
+		if (r->options.order == REDIS_ORDER_SORTED &&
+		    strcmp(list_entry(pos, struct redis_queue, node)->name, queue->name) > 0)
+			break;
+	list_insert_before(pos, &queue->node);
+}
+
+static int redis_consume(struct broker *b, const struct queue_def *def, struct err *err)
+{
+	struct broker_redis *r = self(b);
+	struct redis_queue *queue;
+
+	if (queue_find(r, def->name) != NULL)
+		return 0;
+	if (def->name[0] == '\0')
+		return err_set(err, ERR_INVALID, "a queue must have a name");
+	queue = mem_calloc(1, sizeof(*queue));
+	queue->name = mem_strdup(def->name);
+	for (unsigned step = 0; step < r->options.step_count; step++)
+		queue->keys[step] = redis_queue_key(&r->options, def->name, step);
+	queue->aside = redis_aside_key(&r->options, def->name);
+	queue->closing = record_closing(def->name);
+	queue_insert(r, queue);
+	if (r->is_started)
+		redis_take_wake(r);
+	return 0;
+}
+
+/* Pops that are under way may still name it. */
+static void redis_cancel(struct broker *b, const char *name)
+{
+	struct broker_redis *r = self(b);
+	struct redis_queue *queue = queue_find(r, name);
+
+	if (queue) {
+		list_remove(&queue->node);
+		list_append(&r->cancelled, &queue->node);
+	}
+}
+
+static void redis_start(struct broker *b)
+{
+	self(b)->is_started = true;
+	redis_take_wake(self(b));
+}
+
+static void redis_qos(struct broker *b, unsigned count)
+{
+	self(b)->prefetch = count;
+	redis_wake(self(b));
+}
+
+/* Answers */
+
+static bool answer_take(struct broker_redis *r, unsigned session, uint64_t tag)
+{
+	if (session == REDIS_SESSION && redis_held_drop(&r->held, tag))
+		return true;
+	r->late_acks++;
+	return false;
+}
+
+static void redis_ack(struct broker *b, unsigned session, uint64_t tag)
+{
+	struct broker_redis *r = self(b);
+
+	if (!answer_take(r, session, tag))
+		return;
+	r->acked++;
+	redis_unacked_ack(r, redis_held_number(tag));
+}
+
+/* On a stop it is to be served next, for it had its turn; else last, as kombu does it. */
+static void redis_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue)
+{
+	struct broker_redis *r = self(b);
+	char field[REDIS_FIELD_BYTES];
+
+	if (!answer_take(r, session, tag))
+		return;
+	r->rejected++;
+	redis_unacked_field(r, redis_held_number(tag), field);
+	if (requeue)
+		redis_unacked_put_back(r, field, r->is_paused ? 'R' : 'L');
+	else
+		redis_unacked_ack(r, redis_held_number(tag));
+}
+
+static bool redis_is_held(const struct broker *b, unsigned session, uint64_t tag)
+{
+	const struct broker_redis *r = (const struct broker_redis *)b;
+
+	return session == REDIS_SESSION && redis_held_has(&r->held, tag);
+}
+
+static bool redis_is_sure(const struct broker *b)
+{
+	const struct broker_redis *r = (const struct broker_redis *)b;
+
+	return r->phase == REDIS_UP && redis_lease_is_sure(r);
+}
+
+static void redis_pause(struct broker *b)
+{
+	self(b)->is_paused = true;
+}
+
+static void redis_stats(const struct broker *b, struct broker_stats *ret_stats)
+{
+	const struct broker_redis *r = (const struct broker_redis *)b;
+
+	ret_stats->is_up = r->phase == REDIS_UP;
+	ret_stats->session = REDIS_SESSION;
+	ret_stats->delivered = r->delivered;
+	ret_stats->acked = r->acked;
+	ret_stats->rejected = r->rejected;
+	ret_stats->reconnects = r->reconnects;
+	ret_stats->late_acks = r->late_acks;
+	snprintf(ret_stats->host, sizeof(ret_stats->host), "redis://%s",
+		 r->conn ? redis_conn_host(r->conn) : "");
+}
+
+static const char *const redis_schemes[] = {"redis", "redis+socket", NULL};
+
+const struct broker_driver broker_redis_driver = {
+	.schemes = redis_schemes,
+	.open = redis_open,
+	.consume = redis_consume,
+	.cancel = redis_cancel,
+	.start = redis_start,
+	.qos = redis_qos,
+	.ack = redis_ack,
+	.reject = redis_reject,
+	.is_held = redis_is_held,
+	.is_sure = redis_is_sure,
+	.pause = redis_pause,
+	.close = redis_broker_close,
+	.stats = redis_stats,
+};

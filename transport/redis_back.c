@@ -1,0 +1,326 @@
+/* Putting messages back: read, mark, push; the record goes with the push. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "transport/broker_redis.h"
+#include "transport/redis_binding.h"
+#include "transport/redis_record.h"
+
+#define BACK_MOST   200
+#define BACK_BYTES  ((size_t)1 << 20)
+#define QUEUES_MOST 64
+
+struct redis_back {
+	struct list_node node;
+	struct broker_redis *owner;
+	char **queues; /* that its exchange has now; NULL = not asked for */
+	char side;
+	char field[];
+};
+
+static void back_free(struct redis_back *back)
+{
+	list_remove(&back->node);
+	back->owner->answers.back_count--;
+	for (char **queue = back->queues; queue && *queue; queue++)
+		free(*queue);
+	free(back->queues);
+	free(back);
+}
+
+void redis_unacked_put_back(struct broker_redis *r, const char *field, char side)
+{
+	size_t len = strlen(field) + 1;
+	struct redis_back *back = mem_calloc(1, sizeof(*back) + len);
+
+	back->owner = r;
+	back->side = side;
+	memcpy(back->field, field, len);
+	/* What is to be served next is pushed newest first; a stop gives back oldest first. */
+	if (r->is_paused && !redis_broker_is_closing(r))
+		list_prepend(&r->answers.backs, &back->node);
+	else
+		list_append(&r->answers.backs, &back->node);
+	r->answers.back_count++;
+	redis_wake(r);
+}
+
+/* What is under way goes back to the front, in its order. */
+static void retry(struct broker_redis *r)
+{
+	struct list_node *pos, *tmp, *before = r->answers.backs.next;
+
+	list_foreach_safe (pos, tmp, &r->answers.busy) {
+		list_remove(pos);
+		list_insert_before(before, pos);
+	}
+	redis_wake(r);
+}
+
+/* False: the answer is an error (or none), and all is to be tried again. */
+static bool check(struct broker_redis *r, enum redis_script script, const redisReply *reply)
+{
+	if (reply != NULL && reply->type != REDIS_REPLY_ERROR)
+		return true;
+	if (reply != NULL && !redis_script_is_gone(&r->scripts, script, reply)) {
+		r->answers.is_stuck = true;
+		redis_trouble(r, "putting messages back", reply);
+	}
+	retry(r);
+	return false;
+}
+
+static void on_put(void *ctx, const redisReply *reply)
+{
+	struct broker_redis *r = ctx;
+	struct list_node *pos, *tmp;
+
+	if (!check(r, REDIS_SCRIPT_PUT_BACK, reply))
+		return;
+	list_foreach_safe (pos, tmp, &r->answers.busy)
+		back_free(list_entry(pos, struct redis_back, node));
+	redis_take_wake(r);
+}
+
+/* Where a message of a Python worker's goes: to the queues that its exchange has now. */
+
+static void add_route(struct redis_back *back, size_t *count, const char *key,
+		      const redisReply *member)
+{
+	struct span queue;
+
+	if (member->type != REDIS_REPLY_STRING || *count == QUEUES_MOST ||
+	    !redis_binding_matches(member->str, member->len, &back->owner->options, NULL, key,
+				   &queue))
+		return;
+	for (size_t i = 0; i < *count; i++)
+		if (strlen(back->queues[i]) == queue.len &&
+		    memcmp(back->queues[i], queue.data, queue.len) == 0)
+			return;
+	back->queues[(*count)++] = mem_dup(queue.data, queue.len);
+}
+
+struct route {
+	struct redis_back *back;
+	char *key;
+};
+
+static void on_route(void *ctx, const redisReply *reply)
+{
+	struct route *route = ctx;
+	struct redis_back *back = route->back;
+	struct broker_redis *r = back->owner;
+	size_t count = 0;
+
+	if (reply != NULL && reply->type == REDIS_REPLY_ARRAY) {
+		back->queues = mem_calloc(QUEUES_MOST + 1, sizeof(char *));
+		for (size_t i = 0; i < reply->elements; i++)
+			add_route(back, &count, route->key, reply->element[i]);
+		if (count == 0) {
+			auto_free char *text = mem_printf(
+				"An unacked message cannot be put back: nothing is bound to its "
+				"exchange for key '%.200s'; it stays in '%.200s'",
+				route->key, r->unacked);
+
+			redis_notice(r, false, text);
+			back_free(back);
+			back = NULL;
+		}
+	}
+	if (back) {
+		list_remove(&back->node);
+		list_prepend(&r->answers.backs, &back->node);
+	}
+	free(route->key);
+	free(route);
+	redis_wake(r);
+}
+
+static void route_ask(struct redis_back *back, const struct redis_record *record)
+{
+	struct broker_redis *r = back->owner;
+	auto_free char *key = redis_binding_key(&r->options, record->exchange);
+	const struct redis_arg args[] = {REDIS_ARG("SMEMBERS"), {key, strlen(key)}};
+	struct route *route = mem_calloc(1, sizeof(*route));
+
+	route->back = back;
+	route->key = mem_strdup(record->key);
+	if (redis_conn_command(r->conn, args, 2, on_route, route) < 0)
+		on_route(route, NULL);
+}
+
+/* The push */
+
+struct push {
+	struct broker_redis *owner;
+	struct redis_arg *keys, *values; /* the texts behind them: */
+	char **texts;
+	size_t count, cap, text_count;
+};
+
+static void push_add(struct push *p, const struct redis_back *back, const char *queue,
+		     const struct redis_record *record, const char *message, size_t len)
+{
+	const struct redis_options *o = &p->owner->options;
+	char *key = redis_queue_key(o, queue, redis_step_of(o, record->priority));
+
+	if (p->count == p->cap) {
+		p->cap = p->cap ? p->cap * 2 : 64;
+		p->keys = mem_realloc(p->keys, p->cap * sizeof(*p->keys));
+		p->values = mem_realloc(p->values, 3 * p->cap * sizeof(*p->values));
+		p->texts = mem_realloc(p->texts, 2 * p->cap * sizeof(*p->texts));
+	}
+	p->texts[p->text_count++] = key;
+	p->keys[p->count] = (struct redis_arg){key, strlen(key)};
+	p->values[3 * p->count] = (struct redis_arg){back->field, strlen(back->field)};
+	p->values[3 * p->count + 1] = (struct redis_arg){message, len};
+	p->values[3 * p->count + 2] = (struct redis_arg){&back->side, 1};
+	p->count++;
+}
+
+static void push_clear(struct push *p)
+{
+	for (size_t i = 0; i < p->text_count; i++)
+		free(p->texts[i]);
+	free(p->texts);
+	free(p->keys);
+	free(p->values);
+}
+
+/* Into the push, unless it goes its own way. */
+static void push_record(struct push *p, struct redis_back *back, const redisReply *text)
+{
+	struct broker_redis *r = p->owner;
+	struct str message = STR_INIT(STR_MAX_DEFAULT);
+	struct err err = {0};
+	size_t len;
+	auto_record record;
+
+	if (redis_record_read(&record, text->str, text->len, &err) < 0) {
+		redis_take_set_aside(r, r->options.unacked_key, back->field, text->str, text->len,
+				     &err);
+		back_free(back);
+		return;
+	}
+	if (record.exchange[0] != '\0' && back->queues == NULL) {
+		list_remove(&back->node);
+		list_append(&r->answers.routing, &back->node);
+		route_ask(back, &record);
+		return;
+	}
+	redis_record_mark(&message, &record);
+	len = message.len;
+	if (record.exchange[0] == '\0')
+		push_add(p, back, record.key, &record, message.data, len);
+	for (char **queue = back->queues; queue && *queue; queue++)
+		push_add(p, back, *queue, &record, message.data, len);
+	p->texts[p->text_count++] = str_detach(&message);
+}
+
+static void push_send(struct push *p)
+{
+	struct broker_redis *r = p->owner;
+	size_t argc = 5 + 4 * p->count;
+	auto_free struct redis_arg *args = mem_calloc(argc, sizeof(*args));
+	char keys[24];
+
+	snprintf(keys, sizeof(keys), "%zu", 2 + p->count);
+	args[2] = (struct redis_arg){keys, strlen(keys)};
+	args[3] = (struct redis_arg){r->unacked, strlen(r->unacked)};
+	args[4] = (struct redis_arg){r->index, strlen(r->index)};
+	memcpy(args + 5, p->keys, p->count * sizeof(*args));
+	memcpy(args + 5 + p->count, p->values, 3 * p->count * sizeof(*args));
+	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_PUT_BACK, args, (int)argc, on_put,
+			      r) < 0)
+		retry(r);
+}
+
+/* Records that were read, in the order of the list; those behind the last did not fit. */
+static void on_read(void *ctx, const redisReply *reply)
+{
+	struct broker_redis *r = ctx;
+	struct push push = {.owner = r};
+	struct list_node *pos, *tmp, *before = r->answers.backs.next;
+	size_t i = 0;
+
+	if (!check(r, REDIS_SCRIPT_READ, reply))
+		return;
+	list_foreach_safe (pos, tmp, &r->answers.busy) {
+		struct redis_back *back = list_entry(pos, struct redis_back, node);
+		size_t at = i++;
+
+		if (reply->type != REDIS_REPLY_ARRAY || at >= reply->elements) {
+			list_remove(pos);
+			list_insert_before(before, pos);
+		} else if (reply->element[at]->type != REDIS_REPLY_STRING) {
+			back_free(back); /* nobody has it any more, or another put it back */
+		} else {
+			push_record(&push, back, reply->element[at]);
+		}
+	}
+	if (push.count > 0)
+		push_send(&push);
+	push_clear(&push);
+	redis_wake(r);
+}
+
+void redis_back_flush(struct broker_redis *r)
+{
+	auto_free struct redis_arg *args = NULL;
+	struct list_node *node;
+	char bytes[24];
+	int argc = 5;
+
+	if (!list_is_empty(&r->answers.busy) || list_is_empty(&r->answers.backs))
+		return;
+	args = mem_calloc(6 + BACK_MOST, sizeof(*args));
+	snprintf(bytes, sizeof(bytes), "%zu", BACK_BYTES);
+	args[2] = REDIS_ARG("2");
+	args[3] = (struct redis_arg){r->unacked, strlen(r->unacked)};
+	args[4] = (struct redis_arg){r->index, strlen(r->index)};
+	args[argc++] = (struct redis_arg){bytes, strlen(bytes)};
+	while (argc < 6 + BACK_MOST && (node = list_pop(&r->answers.backs)) != NULL) {
+		const struct redis_back *back = list_entry(node, struct redis_back, node);
+
+		list_append(&r->answers.busy, node);
+		args[argc++] = (struct redis_arg){back->field, strlen(back->field)};
+	}
+	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_READ, args, argc, on_read, r) < 0)
+		retry(r);
+}
+
+/* What is ours among them */
+
+static uint64_t number_of(const struct broker_redis *r, const char *field)
+{
+	size_t len = strlen(r->lease.id);
+
+	return strncmp(field, r->lease.id, len) == 0 && field[len] == ':'
+		       ? strtoull(field + len + 1, NULL, 10)
+		       : 0;
+}
+
+size_t redis_back_numbers(struct broker_redis *r, uint64_t *numbers)
+{
+	struct list_node *const lists[] = {&r->answers.backs, &r->answers.busy,
+					   &r->answers.routing};
+	struct list_node *pos;
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list_foreach (pos, lists[i])
+			numbers[n++] =
+				number_of(r, list_entry(pos, struct redis_back, node)->field);
+	return n;
+}
+
+void redis_back_clear(struct broker_redis *r)
+{
+	retry(r);
+	while (!list_is_empty(&r->answers.backs))
+		back_free(list_entry(r->answers.backs.next, struct redis_back, node));
+	while (!list_is_empty(&r->answers.routing))
+		back_free(list_entry(r->answers.routing.next, struct redis_back, node));
+}

@@ -1,0 +1,37 @@
+/*
+ * Records that nobody will answer: those of a dead node, those of our own that we know nothing of
+ * (the server lost our answer in a fail-over), and those of Python workers that are older than the
+ * visibility timeout, with kombu's mutex.
+ */
+#ifndef TRANSPORT_REDIS_SWEEP_H
+#define TRANSPORT_REDIS_SWEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct broker_redis;
+
+struct redis_sweep {
+	bool is_busy, wants_own;
+	char node[40]; /* whose records are looked for; "" = none */
+	char cursor[24];
+	uint64_t *found;
+	size_t found_count, found_cap;
+	uint64_t *known; /* sorted; of our own, these are not forgotten */
+	size_t known_count;
+	uint64_t known_below;
+	unsigned generation;
+	int64_t expired_next_us;
+	char token[37];
+};
+
+/* Puts back what a dead node held; marks the node as clean when there is nothing. */
+void redis_sweep_node(struct broker_redis *r, const char *id);
+/* A new connection. */
+void redis_sweep_up(struct broker_redis *r);
+void redis_sweep_down(struct broker_redis *r);
+void redis_sweep_tick(struct broker_redis *r);
+void redis_sweep_clear(struct broker_redis *r);
+
+#endif
