@@ -207,22 +207,26 @@ static void server_connect(struct redis_conn *c)
 
 /* Sentinels */
 
+static void master_left(struct redis_conn *c)
+{
+	struct err err = {0};
+
+	err_set(&err, ERR_IO, "Redis %s: another is master now, a Sentinel says", conn_label(c));
+	conn_lost(c, &err);
+}
+
 static void on_master_found(void *ctx, const char *host, int port, unsigned index)
 {
 	struct redis_conn *c = ctx;
-	struct err err = {0};
 
-	c->question = NULL;
 	if (c->state == CONN_ASKING) {
 		redis_route_found(&c->route, c->settings.master_name, host, port, index);
 		server_connect(c);
 	} else if (redis_route_is_at(&c->route, host, port)) {
 		c->route.index = index;
-	} else {
+	} else if (c->moved_ms == 0 || uv_now(c->loop) - c->moved_ms >= MOVE_PERIOD_MS) {
 		c->moved_ms = uv_now(c->loop);
-		err_set(&err, ERR_IO, "Redis %s: the master is at %s:%d now, a Sentinel says",
-			conn_label(c), host, port);
-		conn_lost(c, &err);
+		master_left(c);
 	}
 }
 
@@ -231,16 +235,21 @@ static void on_master_unknown(void *ctx, const struct err *why)
 	struct redis_conn *c = ctx;
 	struct err err = {0};
 
-	c->question = NULL;
 	if (c->state != CONN_ASKING)
 		return;
 	err_set(&err, why->code, "Redis %s: %s", conn_label(c), why->text);
 	conn_lost(c, &err);
 }
 
+static void on_master_moved(void *ctx)
+{
+	master_left(ctx);
+}
+
 static const struct redis_sentinel_events sentinel_events = {
 	.found = on_master_found,
 	.failed = on_master_unknown,
+	.moved = on_master_moved,
 };
 
 static void sentinel_ask(struct redis_conn *c)
@@ -256,6 +265,7 @@ static void sentinel_ask(struct redis_conn *c)
 		.ctx = c,
 	};
 
+	redis_sentinel_cancel(c->question);
 	c->asked_ms = uv_now(c->loop);
 	c->question = redis_sentinel_ask(&options);
 }
@@ -281,9 +291,7 @@ static void sentinel_watch(struct redis_conn *c)
 	uint64_t now = uv_now(c->loop);
 	bool is_silent = c->calls.count > 0 && now - c->waiting_since_ms >= WATCH_MAX_MS;
 
-	if (!c->route.has_sentinels || c->state != CONN_UP || c->question)
-		return;
-	if (c->moved_ms > 0 && now - c->moved_ms < MOVE_PERIOD_MS)
+	if (!c->route.has_sentinels || c->state != CONN_UP)
 		return;
 	if (now - c->asked_ms >= (is_silent ? WATCH_MAX_MS : SENTINEL_PERIOD_MS))
 		sentinel_ask(c);

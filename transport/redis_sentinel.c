@@ -10,12 +10,13 @@
 #include "transport/redis_replies.h"
 #include "transport/stream.h"
 
+#define SWITCH_CHANNEL	  "+switch-master"
 #define MAX_OUTPUT_BYTES  4096
 #define MAX_TROUBLE_BYTES 400
 #define ANSWER_TIMEOUT_S  4 /* unless the settings say less */
 
 /* The answers come in this order. */
-enum question_step { STEP_LOGIN, STEP_PLACE, STEP_OTHERS };
+enum question_step { STEP_LOGIN, STEP_PLACE, STEP_OTHERS, STEP_LISTEN };
 
 struct redis_sentinel {
 	struct redis_sentinel_options options;
@@ -57,22 +58,13 @@ void redis_sentinel_cancel(struct redis_sentinel *q)
 	uv_close((uv_handle_t *)&q->timer, on_timer_closed);
 }
 
-/* The memory stays until the loop has closed the timer. */
-static void answer_found(struct redis_sentinel *q)
-{
-	unsigned index = (q->options.first + q->asked - 1) % q->options.count;
-
-	redis_sentinel_cancel(q);
-	q->options.events->found(q->options.ctx, q->host, q->port, index);
-}
-
 static void answer_failed(struct redis_sentinel *q)
 {
 	struct err err = {0};
 
 	err_set(&err, ERR_IO, "no Sentinel tells where the master '%.60s' is%s",
 		q->options.settings->master_name, q->trouble.len ? q->trouble.data : "");
-	redis_sentinel_cancel(q);
+	uv_timer_stop(&q->timer);
 	q->options.events->failed(q->options.ctx, &err);
 }
 
@@ -123,6 +115,19 @@ static void on_connected(void *ctx)
 		pass_over(q, "the login or the master's name is too long");
 }
 
+/* 1 once the question was cancelled. */
+static int answer_found(struct redis_sentinel *q)
+{
+	unsigned index = (q->options.first + q->asked - 1) % q->options.count;
+
+	q->step = STEP_LISTEN;
+	uv_timer_stop(&q->timer);
+	/* Fits: no more than the question itself is in there. */
+	send_words(q, (const char *[]){"SUBSCRIBE", SWITCH_CHANNEL}, 2);
+	q->options.events->found(q->options.ctx, q->host, q->port, index);
+	return q->stream ? 0 : 1;
+}
+
 /* Answers. 0: more is to come; 1: this Sentinel is done with. */
 
 static int read_place(struct redis_sentinel *q, const redisReply *reply)
@@ -149,8 +154,7 @@ static int read_place(struct redis_sentinel *q, const redisReply *reply)
 		q->step = STEP_OTHERS;
 		return 0;
 	}
-	answer_found(q);
-	return 1;
+	return answer_found(q);
 }
 
 /* A flat list of names and values. */
@@ -173,14 +177,28 @@ static int read_others(struct redis_sentinel *q, const redisReply *reply)
 	unsigned others = count_others(reply);
 	char why[80];
 
-	if (others >= q->options.settings->min_other_sentinels) {
-		answer_found(q);
-		return 1;
-	}
+	if (others >= q->options.settings->min_other_sentinels)
+		return answer_found(q);
 	snprintf(why, sizeof(why), "sees %u other Sentinels, wanted are %u", others,
 		 q->options.settings->min_other_sentinels);
 	pass_over(q, why);
 	return 1;
+}
+
+/* "message", the channel, and "name old-host old-port new-host new-port"; or the confirmation of
+ * the subscription. */
+static int read_news(struct redis_sentinel *q, const redisReply *reply)
+{
+	const char *name = q->options.settings->master_name;
+	const redisReply *news = NULL;
+
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3)
+		news = reply->element[2];
+	if (news == NULL || news->type != REDIS_REPLY_STRING ||
+	    strncmp(news->str, name, strlen(name)) != 0 || news->str[strlen(name)] != ' ')
+		return 0;
+	q->options.events->moved(q->options.ctx);
+	return q->stream ? 0 : 1;
 }
 
 static int on_reply(void *ctx, const redisReply *reply, struct err *err)
@@ -188,6 +206,8 @@ static int on_reply(void *ctx, const redisReply *reply, struct err *err)
 	struct redis_sentinel *q = ctx;
 
 	(void)err;
+	if (q->step == STEP_LISTEN)
+		return read_news(q, reply);
 	if (reply->type == REDIS_REPLY_ERROR) {
 		/* The server's words only: our AUTH is not repeated in them. */
 		pass_over(q, reply->str);
@@ -200,6 +220,16 @@ static int on_reply(void *ctx, const redisReply *reply, struct err *err)
 	return q->step == STEP_PLACE ? read_place(q, reply) : read_others(q, reply);
 }
 
+static void sentinel_lost(struct redis_sentinel *q, const char *why)
+{
+	if (q->step != STEP_LISTEN) {
+		pass_over(q, why);
+		return;
+	}
+	stream_close(q->stream);
+	q->stream = NULL;
+}
+
 static size_t on_data(void *ctx, const char *data, size_t len)
 {
 	struct redis_sentinel *q = ctx;
@@ -207,13 +237,13 @@ static size_t on_data(void *ctx, const char *data, size_t len)
 	size_t used = len;
 
 	if (redis_replies_feed(&q->replies, data, len, &used, on_reply, q, &err) < 0)
-		pass_over(q, err.text);
+		sentinel_lost(q, err.text);
 	return used;
 }
 
 static void on_failed(void *ctx, const struct err *why)
 {
-	pass_over(ctx, why->text);
+	sentinel_lost(ctx, why->text);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -252,6 +282,7 @@ static void ask_next(struct redis_sentinel *q)
 		return;
 	}
 	q->asked++;
+	q->step = STEP_PLACE;
 	options.host = sentinel_at_hand(q)->host;
 	options.port = sentinel_at_hand(q)->port;
 	redis_replies_reset(&q->replies);

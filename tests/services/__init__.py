@@ -7,10 +7,12 @@ Everything started here ends with the process that started it, also when that is
 from .keeper import free_port, wait_for_port
 from .prometheus import Prometheus
 from .rabbitmq import RabbitMQ
+from .redis_sentinel import Sentinels
 from .redis_server import Redis
 from .relay import Relay
 from .smtp import Smtp
 from .tls import Authority
 from .twilio import Twilio
 
-__all__ = ["Authority", "Prometheus", "RabbitMQ", "Redis", "Relay", "Smtp", "Twilio", "free_port", "wait_for_port"]
+__all__ = ["Authority", "Prometheus", "RabbitMQ", "Redis", "Relay", "Sentinels", "Smtp", "Twilio",
+           "free_port", "wait_for_port"]

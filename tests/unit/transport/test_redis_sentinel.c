@@ -65,8 +65,9 @@ static void tear_down(struct fixture *x)
 /* Asks the Sentinels of the URLs and waits for the answer. */
 static void ask(struct fixture *x, const char *urls)
 {
-	static const struct redis_sentinel_events events = {on_found, on_failed};
+	static const struct redis_sentinel_events events = {.found = on_found, .failed = on_failed};
 	struct redis_route route = {0};
+	struct redis_sentinel *question;
 	struct redis_sentinel_options options = {.loop = &x->loop,
 						 .settings = &x->settings,
 						 .connect_timeout_s = 1,
@@ -78,8 +79,10 @@ static void ask(struct fixture *x, const char *urls)
 	options.count = route.count;
 	free(x->told.host);
 	x->told = (struct told){0};
-	redis_sentinel_ask(&options);
+	question = redis_sentinel_ask(&options);
 	wait_until(&x->loop, x->told.is_over, 8000);
+	redis_sentinel_cancel(question);
+	uv_run(&x->loop, UV_RUN_NOWAIT);
 	redis_route_clear(&route);
 }
 
@@ -176,16 +179,16 @@ static void tell(const struct redis_server *s, const char *command)
 	redisFree(c);
 }
 
-/* One answer of a server says something. */
+/* One answer of a server says something. A fail-over throws clients out, this one too. */
 static bool says(const struct redis_server *s, const char *command, const char *text)
 {
 	redisContext *c = redis_server_try(s);
-	redisReply *reply = redisCommand(c, command);
-	bool found = reply->type == REDIS_REPLY_ARRAY ? reply->elements > 0
-						      : strstr(reply->str, text) != NULL;
+	redisReply *reply = c ? redisCommand(c, command) : NULL;
+	bool found = reply && (reply->str ? strstr(reply->str, text) != NULL : reply->elements > 0);
 
 	freeReplyObject(reply);
-	redisFree(c);
+	if (c)
+		redisFree(c);
 	return found;
 }
 
@@ -193,9 +196,10 @@ static void await(const struct redis_server *s, const char *command, const char 
 {
 	int64_t deadline = clock_mono_us() + 8000000;
 
-	while (!says(s, command, text) && clock_mono_us() < deadline)
+	while (!says(s, command, text)) {
+		ck_assert_msg(clock_mono_us() < deadline, "%s", command);
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-	ck_assert_msg(says(s, command, text), "%s", command);
+	}
 }
 
 struct cluster {
@@ -271,6 +275,25 @@ START_TEST(a_silent_master_is_left_when_there_is_another) /* timeout 40 */
 	ck_assert_int_lt(clock_mono_us() - begin, 14000000);
 	kill(k.x.master.pid, SIGCONT);
 	link_ask(&k.x.loop, &k.l, "ROLE");
+	cluster_tear_down(&k);
+}
+END_TEST
+
+/* The old master goes on to accept commands for ten seconds: they would be lost. */
+START_TEST(an_orderly_fail_over_is_followed_at_once) /* timeout 40 */
+{
+	struct cluster k;
+	int64_t begin;
+
+	cluster_set_up(&k);
+	await(&k.x.sentinel, "SENTINEL FAILOVER mymaster", "OK");
+	wait_until(&k.x.loop, says(&k.replica, "INFO replication", "role:master"), 10000);
+	begin = clock_mono_us();
+	wait_until(&k.x.loop, k.l.ups == 2, 10000);
+	ck_assert_int_lt(clock_mono_us() - begin, 4000000);
+	ck_assert_msg(strstr(k.l.why.text, "a Sentinel says") != NULL, "%s", k.l.why.text);
+	link_ask(&k.x.loop, &k.l, "SET k v");
+	ck_assert_str_eq(k.l.answer, "OK");
 	cluster_tear_down(&k);
 }
 END_TEST
