@@ -57,8 +57,8 @@ struct broker_events {
 	/* One line worth a WARNING or ERROR (queue deleted and declared again, 406 on declare,
 	 * ...). */
 	void (*on_notice)(void *ctx, bool is_error, const char *text);
-	/* broker_is_sure is true again. May be NULL. */
-	void (*on_sure)(void *ctx);
+	/* What broker_is_sure says has changed while the connection stands. May be NULL. */
+	void (*on_sure)(void *ctx, bool is_sure);
 	/* broker_close has finished; the broker is freed after return. */
 	void (*on_closed)(void *ctx);
 };

@@ -197,9 +197,11 @@ static void on_tick(uv_timer_t *timer)
 
 static int open_conn(struct broker_redis *r, const struct broker_options *options, struct err *err)
 {
+	struct redis_settings settings;
 	struct redis_conn_options conn = {
 		.loop = r->loop,
 		.url = options->url,
+		.settings = &settings,
 		.client_name = "smallage",
 		.connect_timeout_s = options->connect_timeout_s,
 		.max_output = options->max_publish_bytes + OUTPUT_ROOM,
@@ -207,7 +209,12 @@ static int open_conn(struct broker_redis *r, const struct broker_options *option
 		.ctx = r,
 	};
 
-	r->conn = redis_conn_open(&conn, err);
+	redis_settings_init(&settings);
+	if (redis_settings_read(&settings, options->transport_options, err) < 0)
+		err_prefix(err, "broker_transport_options: ");
+	else
+		r->conn = redis_conn_open(&conn, err);
+	redis_settings_clear(&settings);
 	return r->conn ? 0 : -1;
 }
 

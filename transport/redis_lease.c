@@ -163,6 +163,18 @@ static bool is_live_answer(const redisReply *reply)
 	return true;
 }
 
+/* While the connection stands; else on_down and on_up say it. */
+static void tell_sure(struct broker_redis *r)
+{
+	bool is_sure = redis_lease_is_sure(r);
+
+	if (r->phase != REDIS_UP || is_sure != r->lease.is_doubted)
+		return;
+	r->lease.is_doubted = !is_sure;
+	if (r->base.events->on_sure)
+		r->base.events->on_sure(r->base.ctx, is_sure);
+}
+
 static void registered(struct broker_redis *r, const redisReply *reply, int64_t now)
 {
 	struct redis_lease *lease = &r->lease;
@@ -182,11 +194,9 @@ static void registered(struct broker_redis *r, const redisReply *reply, int64_t 
 		see(r, reply->element[i]->str, reply->element[i + 1]->str, now);
 	nodes_forget(r, lease->round);
 	lease->is_registered = true;
-	if (!was_sure) {
+	if (!was_sure)
 		redis_take_wake(r);
-		if (r->phase == REDIS_UP && r->base.events->on_sure)
-			r->base.events->on_sure(r->base.ctx);
-	}
+	tell_sure(r);
 }
 
 static void on_live(void *ctx, const redisReply *reply)
@@ -373,6 +383,7 @@ void redis_lease_down(struct broker_redis *r)
 	r->lease.is_registered = false;
 	r->lease.contact_us = 0;
 	r->lease.is_asking = r->lease.is_renewing = r->lease.is_checking = false;
+	r->lease.is_doubted = false;
 }
 
 void redis_lease_tick(struct broker_redis *r)
@@ -388,6 +399,7 @@ void redis_lease_tick(struct broker_redis *r)
 		redis_conn_restart(r->conn, "this process stood still for a while");
 		return;
 	}
+	tell_sure(r);
 	redis_lease_ask(r);
 	if (r->lease.is_registered)
 		renew(r, now);

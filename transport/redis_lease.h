@@ -1,6 +1,6 @@
 /*
  * Being alive, and seeing who is not. Each driver is a node of the registry, a sorted set: every
- * two seconds it raises its number there and reads those of all. A node whose number did not change
+ * second it raises its number there and reads those of all. A node whose number did not change
  * for ten seconds is dead, if we were in contact with the server all the time: answers to our own
  * renewal came, and soon. (A server that stands still, or refuses writes, makes nobody dead.) What
  * dead nodes held is others' business: redis_sweep.h.
@@ -22,7 +22,7 @@
 
 struct broker_redis;
 
-#define REDIS_TICK_MS  2000
+#define REDIS_TICK_MS  1000
 #define REDIS_LEASE_US ((int64_t)10 * 1000000)
 /* For so long after an answer we are sure that nobody takes us for dead. */
 #define REDIS_SURE_US ((int64_t)8 * 1000000)
@@ -41,6 +41,7 @@ struct redis_lease {
 	unsigned long long number;
 	bool is_registered; /* on this connection */
 	bool was_registered, is_asking;
+	bool is_doubted; /* told that we are not sure */
 	int64_t asked_us, answered_us;
 	int64_t contact_us; /* in contact since */
 	int64_t ticked_us;

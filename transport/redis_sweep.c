@@ -154,7 +154,7 @@ void redis_sweep_node(struct broker_redis *r, const char *id)
 		scan_begin(r, id);
 }
 
-/* Numbers that are known now; what is taken from now on has higher ones. */
+/* Numbers that are known now; what is under way or taken from now on has higher ones. */
 static void scan_own(struct broker_redis *r)
 {
 	struct redis_sweep *s = &r->sweep;
@@ -170,7 +170,7 @@ static void scan_own(struct broker_redis *r)
 		for (size_t i = 0; i < got; i++)
 			s->known[n++] = redis_held_number(tags[i]);
 	s->known_count = n;
-	s->known_below = r->take.next_number;
+	s->known_below = r->take.flight_count > 0 ? r->take.flights[0].first : r->take.next_number;
 	qsort(s->known, n, sizeof(*s->known), compare);
 	scan_begin(r, r->lease.id);
 }

@@ -35,11 +35,6 @@ static void resume(struct consumer *c)
 	pump_run(c);
 }
 
-static void on_sure(void *ctx)
-{
-	pump_run(ctx);
-}
-
 /* With several queues the first deliveries come before on_up, and their answers must not wait. */
 static void session_begin(struct consumer *c, unsigned session)
 {
@@ -130,6 +125,14 @@ static void hold_unstarted(struct consumer *c)
 		if (pool_take_back(c->pool, &r->job))
 			requests_move(&c->requests, r, REQUEST_READY);
 	}
+}
+
+static void on_sure(void *ctx, bool is_sure)
+{
+	if (is_sure)
+		pump_run(ctx);
+	else
+		hold_unstarted(ctx);
 }
 
 static void on_down(void *ctx, const struct err *why, double retry_in_s, int attempt,

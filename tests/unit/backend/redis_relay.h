@@ -1,5 +1,6 @@
 /* Between a client and a Redis server: the first connection is cut right before the command that
- * begins with `cut`; what came before it reaches the server. Later connections pass. */
+ * begins with `cut`; what came before it reaches the server. Or else, with redis_relay_start_deaf,
+ * right before the answer that holds `cut`. Later connections pass. */
 #ifndef TESTS_UNIT_BACKEND_REDIS_RELAY_H
 #define TESTS_UNIT_BACKEND_REDIS_RELAY_H
 
@@ -23,7 +24,7 @@ static inline int relay_connect(int port)
 	return fd;
 }
 
-static inline void relay_pass(int client, int server, const char *cut)
+static inline void relay_pass(int client, int server, const char *cut, const char *cut_answer)
 {
 	char bytes[65536];
 	struct pollfd fds[] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
@@ -34,6 +35,9 @@ static inline void relay_pass(int client, int server, const char *cut)
 
 		if (fds[1].revents) {
 			len = read(server, bytes, sizeof(bytes));
+			if (len > 0 && cut_answer &&
+			    memmem(bytes, (size_t)len, cut_answer, strlen(cut_answer)))
+				return;
 			if (len <= 0 || write(client, bytes, (size_t)len) != len)
 				return;
 		}
@@ -53,7 +57,8 @@ static inline void relay_pass(int client, int server, const char *cut)
 	}
 }
 
-static inline void redis_relay_start(struct redis_relay *r, int server_port, const char *cut)
+static inline void redis_relay_begin(struct redis_relay *r, int server_port, const char *cut,
+				     const char *cut_answer)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET};
 	socklen_t len = sizeof(at);
@@ -69,13 +74,23 @@ static inline void redis_relay_start(struct redis_relay *r, int server_port, con
 	if (r->pid > 0)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;; cut = NULL) {
+	for (;; cut = cut_answer = NULL) {
 		int client = accept(r->listener, NULL, NULL), server = relay_connect(server_port);
 
-		relay_pass(client, server, cut);
+		relay_pass(client, server, cut, cut_answer);
 		close(client);
 		close(server);
 	}
+}
+
+static inline void redis_relay_start(struct redis_relay *r, int server_port, const char *cut)
+{
+	redis_relay_begin(r, server_port, cut, NULL);
+}
+
+static inline void redis_relay_start_deaf(struct redis_relay *r, int server_port, const char *cut)
+{
+	redis_relay_begin(r, server_port, NULL, cut);
 }
 
 static inline void redis_relay_stop(struct redis_relay *r)
