@@ -152,6 +152,9 @@ void broker_stats(const struct broker *b, struct broker_stats *ret_stats);
  * driver's own object, which begins with struct broker. */
 struct broker_driver {
 	const char *const *schemes; /* NULL-terminated */
+	/* As Celery declares its exchange of events there. */
+	const char *event_exchange_type;
+	bool has_neighbors; /* Celery's workers sync with each other there (mingle, gossip) */
 	struct broker *(*open)(const struct broker_options *options, struct err *err);
 	int (*consume)(struct broker *b, const struct queue_def *queue, struct err *err);
 	void (*cancel)(struct broker *b, const char *queue);

@@ -305,6 +305,8 @@ static const char *const schemes[] = {"amqp", "pyamqp", "amqps", NULL};
 
 const struct broker_driver broker_amqp_driver = {
 	.schemes = schemes,
+	.event_exchange_type = "topic",
+	.has_neighbors = true,
 	.open = amqp_open,
 	.consume = amqp_consume,
 	.cancel = amqp_cancel,

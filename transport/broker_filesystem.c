@@ -417,6 +417,7 @@ static const char *const filesystem_schemes[] = {"filesystem", NULL};
 
 const struct broker_driver broker_filesystem_driver = {
 	.schemes = filesystem_schemes,
+	.event_exchange_type = "topic",
 	.open = filesystem_open,
 	.consume = filesystem_consume,
 	.cancel = filesystem_cancel,

@@ -187,12 +187,64 @@ static const char unlock[] = "if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
 			     "end\n"
 			     "return 0\n";
 
+static const char bind_until[] = "redis.call('SADD', KEYS[1], ARGV[1])\n"
+				 "local t = redis.call('TIME')\n"
+				 "local ms = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+				 "redis.call('ZADD', KEYS[2], 'GT', ms + ARGV[3], ARGV[2])\n"
+				 "return 1\n";
+
+static const char unbind[] = "redis.call('SREM', KEYS[1], ARGV[1])\n"
+			     "redis.call('SREM', KEYS[2], ARGV[1])\n"
+			     "if redis.call('EXISTS', KEYS[1]) == 0 then\n"
+			     "  redis.call('ZREM', KEYS[3], ARGV[2])\n"
+			     "end\n"
+			     "for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end\n"
+			     "return 1\n";
+
+/* One that is refused does not keep back those behind it. */
+static const char publish[] =
+	"local last = redis.call('GET', KEYS[1])\n"
+	"if last and tonumber(last) >= tonumber(ARGV[1]) then return 0 end\n"
+	"local bad = {}\n"
+	"for i = 2, #KEYS do\n"
+	"  local r = redis.pcall('LPUSH', KEYS[i], ARGV[i + 1])\n"
+	"  if type(r) == 'table' and r.err then\n"
+	"    bad[#bad + 1] = i - 2\n"
+	"    bad[#bad + 1] = r.err\n"
+	"  end\n"
+	"end\n"
+	"if #bad < 2 * (#KEYS - 1) then redis.pcall('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end\n"
+	"return #bad > 0 and bad or 0\n";
+
+static const char reply_to[] =
+	"if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end\n"
+	"redis.call('LPUSH', KEYS[2], ARGV[2])\n"
+	"redis.call('PEXPIRE', KEYS[2], ARGV[3])\n"
+	"return 1\n";
+
+static const char post_to[] = "local left = redis.call('PTTL', KEYS[1])\n"
+			      "redis.call('LPUSH', KEYS[1], ARGV[1])\n"
+			      "if left ~= -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
+			      "return 1\n";
+
+static const char reap[] = "local left = redis.call('PTTL', KEYS[1])\n"
+			   "if ARGV[3] == '1' or (left >= 0 and left <= tonumber(ARGV[2])) then\n"
+			   "  redis.call('SREM', KEYS[2], ARGV[1])\n"
+			   "  redis.call('SREM', KEYS[3], ARGV[1])\n"
+			   "  redis.call('DEL', KEYS[1])\n"
+			   "  return 1\n"
+			   "end\n"
+			   "return 0\n";
+
 static const char *const texts[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SCRIPT_TAKE] = take,	    [REDIS_SCRIPT_READ] = read_records,
 	[REDIS_SCRIPT_PUT_BACK] = put_back, [REDIS_SCRIPT_SET_ASIDE] = set_aside,
 	[REDIS_SCRIPT_RENEW] = renew,	    [REDIS_SCRIPT_LIVE] = live,
 	[REDIS_SCRIPT_BURY] = bury,	    [REDIS_SCRIPT_EXPIRED] = expired,
-	[REDIS_SCRIPT_UNLOCK] = unlock,
+	[REDIS_SCRIPT_UNLOCK] = unlock,	    [REDIS_SCRIPT_BIND] = bind_until,
+	[REDIS_SCRIPT_UNBIND] = unbind,	    [REDIS_SCRIPT_PUBLISH] = publish,
+	[REDIS_SCRIPT_REPLY] = reply_to,    [REDIS_SCRIPT_POST] = post_to,
+	[REDIS_SCRIPT_REAP] = reap,
 };
 
 void redis_scripts_init(struct redis_scripts *s)

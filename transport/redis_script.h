@@ -43,6 +43,24 @@ enum redis_script {
 	REDIS_SCRIPT_EXPIRED,
 	/* KEYS: mutex. ARGV: token. */
 	REDIS_SCRIPT_UNLOCK,
+	/* KEYS: bindings of an exchange, deadlines. ARGV: member, exchange, lifetime in ms. */
+	REDIS_SCRIPT_BIND,
+	/* KEYS: bindings of an exchange, those that last, deadlines, lists of the queue. ARGV:
+	 * member, exchange. */
+	REDIS_SCRIPT_UNBIND,
+	/* KEYS: the number of the last batch, a list per message. ARGV: number of this one, seconds
+	 * to remember it, messages. Answer: 0, or {index of a message, error, ...}; a batch that
+	 * was done before is not done again. */
+	REDIS_SCRIPT_PUBLISH,
+	/* KEYS: bindings of an exchange, a list. ARGV: member, message, ms to live. Answer: 1 if it
+	 * is bound. */
+	REDIS_SCRIPT_REPLY,
+	/* As REPLY without bindings: KEYS: a list. ARGV: message, ms to live if the list is new or
+	 * has so already. */
+	REDIS_SCRIPT_POST,
+	/* KEYS: a list, bindings of its exchange, those that last. ARGV: member, ms; "1" = in any
+	 * case. Unbinds and deletes it when it has no longer than those ms to live. */
+	REDIS_SCRIPT_REAP,
 	REDIS_SCRIPT_COUNT,
 };
 

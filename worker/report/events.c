@@ -148,6 +148,7 @@ void events_drop_large(struct events *e)
 void events_up(struct events *e, struct broker *broker)
 {
 	e->broker = broker;
+	e->exchange.type = broker->driver->event_exchange_type;
 	while (!list_is_empty(&e->held)) {
 		struct packet *held = list_entry(list_pop(&e->held), struct packet, node);
 		struct packet *p = mem_alloc(sizeof(*p));
@@ -203,8 +204,7 @@ void events_init(struct events *e, uv_loop_t *loop, const struct config *config,
 		 struct lamport *clock)
 {
 	*e = (struct events){.config = config, .clock = clock};
-	e->exchange = (struct exchange_def){
-		.name = config->event_exchange, .type = "topic", .is_durable = true};
+	e->exchange = (struct exchange_def){.name = config->event_exchange, .is_durable = true};
 	e->headers = json_pack("{s:s}", "hostname", config->node_name);
 	str_init(&e->sender, 4096);
 	str_init(&e->producer, 4096);

@@ -184,7 +184,7 @@ int gossip_open(struct gossip *g, struct broker *broker, struct err *err)
 	struct mailbox_def def = {
 		.queue = g->queue,
 		.exchange = config->event_exchange,
-		.exchange_type = "topic",
+		.exchange_type = broker->driver->event_exchange_type,
 		.is_exchange_durable = true,
 		.binding_key = "worker.#",
 		.is_durable = config->event_queue_durable,
@@ -194,7 +194,7 @@ int gossip_open(struct gossip *g, struct broker *broker, struct err *err)
 		.expires_s = config->event_queue_expires,
 	};
 
-	g->is_on = !config->without_gossip && broker->driver == &broker_amqp_driver;
+	g->is_on = !config->without_gossip && broker->driver->has_neighbors;
 	if (g->is_on && def.is_durable && def.is_exclusive)
 		return err_set(err, ERR_INVALID,
 			       "event_queue_exclusive and event_queue_durable cannot both be set");

@@ -169,7 +169,7 @@ void mingle_stop(struct mingle *m)
 int mingle_open(struct mingle *m, struct broker *broker, struct err *err)
 {
 	m->broker = broker;
-	m->is_on = !m->config->without_mingle && broker->driver == &broker_amqp_driver;
+	m->is_on = !m->config->without_mingle && broker->driver->has_neighbors;
 	return m->is_on ? listen_for_answers(m, err) : 0;
 }
 
