@@ -447,6 +447,7 @@ static struct redis_conn *open_conn(struct backend_redis *r, struct err *err)
 	redis_settings_init(&settings);
 	if (r->options.redis_settings)
 		redis_settings_copy(&settings, r->options.redis_settings);
+	settings.tls_use = TLS_FOR_REDIS_BACKEND;
 	if (redis_settings_read(&settings, r->options.transport_options, err) < 0)
 		err_prefix(err, "result_backend_transport_options: ");
 	else

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "transport/tls_context.h"
 #include "transport/url.h"
 
 #define DEFAULT_PORT	      6379
@@ -62,7 +63,8 @@ static int use_tcp_url(struct redis_address *a, const struct url *url, struct er
 /* No URL may be needed to know that the scheme is not spoken: it may be anybody's. */
 static int scheme_check(const char *text, struct err *err)
 {
-	static const char *const spoken[] = {"redis://", "redis+socket://", "sentinel://"};
+	static const char *const spoken[] = {"redis://", "rediss://", "redis+socket://",
+					     "sentinel://"};
 	size_t len = strcspn(text, ":");
 
 	for (size_t i = 0; i < sizeof(spoken) / sizeof(spoken[0]); i++)
@@ -74,8 +76,8 @@ static int scheme_check(const char *text, struct err *err)
 			       "Redis URL: each server is written redis://host:port/db or "
 			       "sentinel://host:port/db");
 	return err_set(err, ERR_UNSUPPORTED,
-		       "%.*s:// comes with a later version; use redis:// (for TLS through a "
-		       "tunnel), redis+socket:// or sentinel://",
+		       "%.*s:// is no Redis: use redis://, rediss:// (TLS), redis+socket:// or "
+		       "sentinel://",
 		       len > 20 ? 20 : (int)len, text);
 }
 
@@ -107,6 +109,7 @@ void redis_address_forget_login(struct redis_address *a)
 void redis_address_clear(struct redis_address *a)
 {
 	redis_address_forget_login(a);
+	tls_context_free(a->tls);
 	free(a->host);
 	free(a->unix_path);
 	free(a->label);

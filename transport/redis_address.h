@@ -1,5 +1,6 @@
-/* Where a Redis server is and how to log in there: redis://[user][:password]@host:port/db,
- * redis+socket:///path?virtual_host=db, or a Sentinel that knows, sentinel://... as redis://. */
+/* Where a Redis server is and how to log in there: redis://[user][:password]@host:port/db, the same
+ * with TLS as rediss://, redis+socket:///path?virtual_host=db, or a Sentinel that knows,
+ * sentinel://... as redis://. */
 #ifndef TRANSPORT_REDIS_ADDRESS_H
 #define TRANSPORT_REDIS_ADDRESS_H
 
@@ -7,12 +8,15 @@
 
 #include "base/err.h"
 
+struct tls_context;
+
 struct redis_address {
 	char *host, *unix_path; /* one of them */
 	char *user, *password;	/* or NULL */
 	char *label;		/* for people: "host:port/db" or "/path db"; no secrets */
 	int port, db;
 	bool is_sentinel;
+	struct tls_context *tls; /* of redis_route.h; NULL = in clear */
 };
 
 /* `a` is all zero before; to be cleared in any case. */

@@ -192,6 +192,7 @@ static void server_connect(struct redis_conn *c)
 		.unix_path = address->unix_path,
 		.host = address->host,
 		.port = address->port,
+		.tls = address->tls,
 		.keepalive = c->settings.keepalive,
 		.connect_timeout_s = c->settings.connect_timeout_s,
 		.max_output = c->max_output,

@@ -4,9 +4,22 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "transport/tls_context.h"
 #include "transport/url.h"
 
 #define MAX_ITEMS 64
+
+static int use_tls(struct redis_address *a, const struct redis_settings *settings,
+		   const struct url *url, struct err *err)
+{
+	struct tls_options options = {0};
+	int is_wanted = tls_options_decide(&options, settings->tls_use, settings->tls, url, err);
+
+	if (is_wanted > 0)
+		a->tls = tls_context_new(&options, err);
+	tls_options_clear(&options);
+	return is_wanted < 0 || (is_wanted > 0 && a->tls == NULL) ? err_prefix(err, "TLS: ") : 0;
+}
 
 static int add_item(struct redis_route *r, const char *text, struct redis_settings *settings,
 		    struct err *err)
@@ -28,6 +41,8 @@ static int add_item(struct redis_route *r, const char *text, struct redis_settin
 	if (url_parse(&url, text, err) < 0)
 		return -1;
 	rc = redis_settings_read_query(settings, &url, err);
+	if (rc == 0 && address->unix_path == NULL)
+		rc = use_tls(address, settings, &url, err);
 	url_clear(&url);
 	return rc < 0 ? err_prefix(err, "Redis URL: ") : 0;
 }
@@ -46,6 +61,30 @@ static void use_sentinel_login(struct redis_route *r, const struct redis_setting
 		r->items[i].user = mem_strdup(settings->sentinel_user);
 		r->items[i].password = mem_strdup(settings->sentinel_password);
 	}
+}
+
+/* So is TLS: what a URL and the setting say is for the master. */
+static int use_sentinel_tls(struct redis_route *r, const struct redis_settings *settings,
+			    struct err *err)
+{
+	r->master.tls = r->items[0].tls;
+	r->items[0].tls = NULL;
+	for (unsigned i = 0; i < r->count; i++) {
+		struct tls_options options = {0};
+		bool is_good;
+
+		tls_context_free(r->items[i].tls);
+		r->items[i].tls = NULL;
+		if (settings->sentinel_tls == NULL)
+			continue;
+		is_good = tls_options_read(&options, settings->tls_use, settings->sentinel_tls,
+					   NULL, err) == 0 &&
+			  (r->items[i].tls = tls_context_new(&options, err)) != NULL;
+		tls_options_clear(&options);
+		if (!is_good)
+			return err_prefix(err, "sentinel_kwargs: ");
+	}
+	return 0;
 }
 
 int redis_route_init(struct redis_route *r, const char *urls, struct redis_settings *settings,
@@ -72,7 +111,7 @@ int redis_route_init(struct redis_route *r, const char *urls, struct redis_setti
 			       "transport options");
 	use_sentinel_login(r, settings);
 	r->label = mem_printf("%s/%d", settings->master_name, r->master.db);
-	return 0;
+	return use_sentinel_tls(r, settings, err);
 }
 
 const struct redis_address *redis_route_server(const struct redis_route *r)

@@ -1,6 +1,7 @@
 /*
  * Where the next attempt to reach Redis goes: one server, the servers of a fail-over list ("a;b;c")
- * in turn, or the master that the Sentinels of such a list name. Pure.
+ * in turn, or the master that the Sentinels of such a list name. Reads the files that TLS needs,
+ * else pure.
  */
 #ifndef TRANSPORT_REDIS_ROUTE_H
 #define TRANSPORT_REDIS_ROUTE_H

@@ -285,6 +285,7 @@ static void ask_next(struct redis_sentinel *q)
 	q->step = STEP_PLACE;
 	options.host = sentinel_at_hand(q)->host;
 	options.port = sentinel_at_hand(q)->port;
+	options.tls = sentinel_at_hand(q)->tls;
 	redis_replies_reset(&q->replies);
 	q->stream = stream_open(&options);
 	uv_timer_start(&q->timer, on_deadline,

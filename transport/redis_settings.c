@@ -144,6 +144,22 @@ static int read_sentinel_key(struct redis_settings *s, const char *key, json_t *
 	return 0;
 }
 
+/* redis-py takes ssl=True and ssl_...; the latter mean nothing without the former. */
+static void take_sentinel_tls(struct redis_settings *s, json_t *kwargs)
+{
+	json_auto_t *found = json_object();
+	const char *key;
+	json_t *item;
+
+	if (!json_is_true(json_object_get(kwargs, "ssl")))
+		return;
+	json_object_foreach (kwargs, key, item)
+		if (strncmp(key, "ssl_", 4) == 0)
+			json_object_set(found, key, item);
+	free(s->sentinel_tls);
+	s->sentinel_tls = json_object_size(found) > 0 ? json_dumps(found, 0) : mem_strdup("true");
+}
+
 static int read_sentinel_kwargs(struct redis_settings *s, json_t *value, struct err *err)
 {
 	const char *key;
@@ -155,6 +171,7 @@ static int read_sentinel_kwargs(struct redis_settings *s, json_t *value, struct 
 		if (read_sentinel_key(s, key, item, err) < 0)
 			return err_prefix(err, "%.40s ", key);
 	}
+	take_sentinel_tls(s, value);
 	return 0;
 }
 
@@ -236,15 +253,24 @@ void redis_settings_copy(struct redis_settings *to, const struct redis_settings 
 	to->master_name = mem_strdup(from->master_name);
 	to->sentinel_user = mem_strdup(from->sentinel_user);
 	to->sentinel_password = mem_strdup(from->sentinel_password);
+	to->tls = mem_strdup(from->tls);
+	to->sentinel_tls = mem_strdup(from->sentinel_tls);
+}
+
+static void secret_free(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
 }
 
 void redis_settings_clear(struct redis_settings *s)
 {
-	if (s->sentinel_password)
-		explicit_bzero(s->sentinel_password, strlen(s->sentinel_password));
 	free(s->client_name);
 	free(s->master_name);
 	free(s->sentinel_user);
-	free(s->sentinel_password);
+	secret_free(s->sentinel_password);
+	secret_free(s->tls); /* may hold the password of a key */
+	secret_free(s->sentinel_tls);
 	redis_settings_init(s);
 }

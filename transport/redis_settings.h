@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "transport/stream.h"
+#include "transport/tls_options.h"
 #include "transport/url.h"
 
 struct redis_settings {
@@ -16,12 +17,16 @@ struct redis_settings {
 	double health_check_interval_s;	   /* an idle connection is asked so often; 0 = never */
 	struct stream_keepalive keepalive; /* socket_keepalive, socket_keepalive_options */
 	char *client_name;		   /* for CLIENT LIST; NULL = the caller's */
+	/* broker_use_ssl or redis_backend_use_ssl, see tls_options.h; NULL = nothing is said */
+	char *tls;
+	enum tls_use tls_use;
 	/* Of sentinel:// */
 	char *master_name;
 	unsigned min_other_sentinels;
 	/* sentinel_kwargs; timeouts of 0 = as above */
 	char *sentinel_user, *sentinel_password;
 	double sentinel_answer_timeout_s, sentinel_connect_timeout_s;
+	char *sentinel_tls; /* as `tls`; NULL = they are asked in clear */
 };
 
 /* The defaults; `s` needs no clearing before. */

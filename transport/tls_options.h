@@ -28,7 +28,7 @@ struct tls_options {
 };
 
 /* Who asks: each has rules of its own in Celery. */
-enum tls_use { TLS_FOR_AMQP, TLS_FOR_REDIS_BROKER, TLS_FOR_REDIS_BACKEND };
+enum tls_use { TLS_FOR_REDIS_BROKER, TLS_FOR_REDIS_BACKEND, TLS_FOR_AMQP };
 
 /* `o` is all zero before; to be cleared in any case. `setting` is "true", "false", the text of a
  * JSON object, or NULL. For a backend the URL's options are added to the setting's, for a broker

@@ -10,4 +10,5 @@ void redis_config_read(struct redis_settings *s, const struct config *config)
 	s->keepalive.is_off = !config->redis_socket_keepalive;
 	s->health_check_interval_s = config->redis_backend_health_check_interval;
 	s->client_name = mem_strdup(config->redis_client_name);
+	s->tls = mem_strdup(config->redis_backend_use_ssl);
 }

@@ -1,4 +1,4 @@
-"""TLS with the servers: amqps://, broker_use_ssl. What a certificate can lack is tried in
+"""TLS with the servers: amqps://, rediss://, and the settings that say it. What a certificate can lack is tried in
 tests/unit/transport/test_stream_tls.c."""
 import json
 import os
@@ -9,6 +9,7 @@ import pytest
 
 import services
 from broker import Broker
+from results import Results
 from services.keeper import wait_until
 from worker import BUILD, JUDGE
 
@@ -24,6 +25,12 @@ def ca():
 def secure_rabbit(ca):
     """Wants certificates of who comes by TLS."""
     with services.RabbitMQ(tls=ca) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secure_redis(ca):
+    with services.Redis(tls=ca) as server:
         yield server
 
 
@@ -163,3 +170,84 @@ def test_a_missing_file_ends_the_start(secure):
     said = smallage("worker", "-b", "amqps://localhost//?ssl_ca_certs=/nowhere/ca.pem")
     assert said.returncode != 0
     assert "ca_certs /nowhere/ca.pem: No such file" in said.stdout
+
+
+@pytest.fixture
+def records(secure_redis):
+    """What the worker stores, read in clear."""
+    store = Results(secure_redis.port, 1)
+    store.client.flushdb()
+    yield store
+    store.close()
+
+
+def store_options(ca, **more):
+    return {f"ssl_{k}": v for k, v in options(ca, **more).items()} | {"ssl_cert_reqs": "required"}
+
+
+def store_query(ca):
+    return "?" + "&".join(f"{name}={value}" for name, value in store_options(ca).items())
+
+
+def test_results_go_over_tls(worker, broker, ca, secure_redis, records):
+    """C-52"""
+    broker.declare()
+    worker(backend_url=secure_redis.tls_url(1, query=store_query(ca)))
+    ids = [broker.send("add", (i, 1)) for i in range(100)]
+    assert [records.value(id) for id in ids] == list(range(1, 101))
+
+
+def test_the_setting_may_say_it(worker, broker, ca, secure_redis, records):
+    broker.declare()
+    worker(backend_url=secure_redis.tls_url(1),
+           settings={"redis_backend_use_ssl": store_options(ca)})
+    large = "x" * 3_000_000
+    assert records.value(broker.send("echo", (large,))) == large
+
+
+def test_a_python_client_reads_what_went_over_tls(worker, broker, ca, secure_redis):
+    from celery import Celery
+    broker.declare()
+    url = secure_redis.tls_url(1, query=store_query(ca))
+    worker(backend_url=url)
+    app = Celery("client", broker=broker.url, backend=url, set_as_current=False)
+    assert app.send_task("testtasks.add", (3, 4)).get(timeout=10) == 7
+    app.close()
+
+
+@pytest.mark.slow
+@pytest.mark.deviates("Celery's worker ends when results cannot be stored")
+def test_results_wait_for_a_server_with_tls(worker, broker, ca):
+    broker.declare()
+    with services.Redis(tls=ca) as server:
+        one = worker(backend_url=server.tls_url(1, query=store_query(ca)))
+        first = broker.send("add", (1, 1))
+        store = Results(server.port, 1)
+        assert store.value(first) == 2
+        server.kill()
+        ids = [broker.send("add", (i, 2)) for i in range(20)]
+        one.wait_log("testtasks.add.*succeeded", 20, 21)
+        server.start()
+        assert [store.value(id, 30) for id in ids] == list(range(2, 22))
+        store.close()
+
+
+def test_a_store_must_be_told_whether_to_verify(worker, broker, secure_redis):
+    """C-52: as Celery, which ends with a traceback."""
+    one = worker(ready=False, backend_url=secure_redis.tls_url(1))
+    one.may_fault = True
+    assert one.wait_end(30) != 0 or JUDGE
+    assert "ssl_cert_reqs" in one.log
+
+
+@pytest.mark.smallage_only("a command of ours")
+def test_check_says_how_results_are_verified(broker, ca, secure_redis):
+    url = secure_redis.tls_url(1)
+    good = smallage("check", "-b", broker.url, "--result-backend", url + store_query(ca))
+    assert f"certificate verified by {ca.file}, client certificate" in good.stdout, good.stdout
+    lax = smallage("check", "-b", broker.url, "--result-backend",
+                   url + store_query(ca).replace("required", "none"))
+    assert "the certificate of localhost is not verified" in lax.stdout, lax.stdout
+    plain = smallage("check", "-b", broker.url, "--result-backend",
+                     f"rediss://localhost:{secure_redis.port}/1" + store_query(ca), "-t", "8")
+    assert "does it speak TLS on this port?" in plain.stdout, plain.stdout

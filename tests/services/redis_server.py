@@ -7,11 +7,20 @@ from . import keeper
 
 
 class Redis:
-    def __init__(self, *args):
+    """tls: an Authority; the server then listens on tls_port too, and wants a certificate of it
+    from whoever comes there."""
+
+    def __init__(self, *args, tls=None):
         self.dir = tempfile.mkdtemp(prefix="smallage-redis-")
         keeper.keep_folder(self.dir)
         self.port = keeper.free_port()
-        self.args = args
+        self.args = list(args)
+        self.tls_port = None
+        if tls:
+            self.tls_port = keeper.free_port()
+            cert, key = tls.issue("redis")
+            self.args += ["--tls-port", str(self.tls_port), "--tls-cert-file", cert,
+                          "--tls-key-file", key, "--tls-ca-cert-file", str(tls.file)]
         self.process = None
 
     def __enter__(self):
@@ -58,3 +67,6 @@ class Redis:
 
     def url(self, db=0):
         return f"redis://127.0.0.1:{self.port}/{db}"
+
+    def tls_url(self, db=0, host="localhost", query=""):
+        return f"rediss://{host}:{self.tls_port}/{db}{query}"

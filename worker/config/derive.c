@@ -52,7 +52,8 @@ static void add_encoded(struct str *out, const char *text)
 	}
 }
 
-/* The URL that redis_url or its parts stand for, or NULL. design: K11 */
+/* The URL that redis_url or its parts stand for, or NULL. Celery has no such variables, and wants
+ * it said whether certificates are verified: they are, unless the URL says otherwise. */
 static char *redis_url(const struct config_store *s)
 {
 	const char *url = config_store_text(s, "redis_url");
@@ -61,6 +62,8 @@ static char *redis_url(const struct config_store *s)
 	auto_str out;
 
 	str_init(&out, 4096);
+	if (url && url[0] && has_scheme(url, "rediss") && !strstr(url, "ssl_cert_reqs="))
+		return mem_printf("%s%sssl_cert_reqs=required", url, strchr(url, '?') ? "&" : "?");
 	if (url && url[0])
 		return mem_strdup(url);
 	if (!is_set(s, "redis_host"))
@@ -72,8 +75,9 @@ static char *redis_url(const struct config_store *s)
 		add_encoded(&out, password ? password : "");
 		str_addc(&out, '@');
 	}
-	str_addf(&out, "%s:%s/%s", config_store_text(s, "redis_host"),
-		 config_store_text(s, "redis_port"), config_store_text(s, "redis_db"));
+	str_addf(&out, "%s:%s/%s%s", config_store_text(s, "redis_host"),
+		 config_store_text(s, "redis_port"), config_store_text(s, "redis_db"),
+		 is_true(s, "redis_tls") ? "?ssl_cert_reqs=required" : "");
 	return str_detach(&out);
 }
 

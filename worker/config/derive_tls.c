@@ -11,7 +11,8 @@ static bool decide(struct tls_options *o, const struct url *url, bool is_backend
 		   const char *setting)
 {
 	bool is_amqp = strncmp(url->scheme, "amqp", 4) == 0 || strcmp(url->scheme, "pyamqp") == 0;
-	bool is_redis = strcmp(url->scheme, "redis") == 0 || strcmp(url->scheme, "rediss") == 0;
+	bool is_redis = strcmp(url->scheme, "redis") == 0 || strcmp(url->scheme, "rediss") == 0 ||
+			strcmp(url->scheme, "sentinel") == 0;
 	enum tls_use use = is_backend ? TLS_FOR_REDIS_BACKEND : TLS_FOR_REDIS_BROKER;
 
 	if (is_amqp && !is_backend)
@@ -50,7 +51,7 @@ void derive_tls_notices(const struct config *c, struct config_store *s)
 	if (c->broker_url)
 		note(s, "broker_url", c->broker_url, false, c->broker_use_ssl);
 	if (c->result_backend)
-		note(s, "result_backend", c->result_backend, true, NULL);
+		note(s, "result_backend", c->result_backend, true, c->redis_backend_use_ssl);
 }
 
 static char *describe(const struct url *url, bool is_backend, const char *setting)
@@ -97,7 +98,7 @@ char *config_tls_of_backend(const struct config *c)
 
 	if (!c->result_backend || url_parse(&url, c->result_backend, NULL) != 0)
 		return NULL;
-	found = describe(&url, true, NULL);
+	found = describe(&url, true, c->redis_backend_use_ssl);
 	url_clear(&url);
 	return found;
 }

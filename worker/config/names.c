@@ -30,7 +30,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"worker_deduplicate_successful_tasks", "false", NULL},
 	{"worker_cancel_long_running_tasks_on_connection_loss", "false", NULL},
 	{"worker_detect_quorum_queues", "true", NULL},
-	{"redis_backend_use_ssl", "false", "write rediss:// in result_backend"},
 	{"broker_read_url", NULL,
 	 "separate read and write brokers come with a later version; use broker_url"},
 	{"broker_write_url", NULL,

@@ -26,6 +26,9 @@ struct redis_server {
 	pid_t pid;
 	char folder[64], socket[80];
 	bool has_persistence;
+	/* Not NULL: TLS only, with server.pem, server.key and ca.pem of this folder; clients have
+	 * to show a certificate of that CA. */
+	const char *tls_folder;
 };
 
 static inline int redis_server_free_port(void)
@@ -63,13 +66,31 @@ static inline redisContext *redis_server_try(const struct redis_server *s)
 	return NULL;
 }
 
+/* Never returns. */
+static inline void redis_server_run(const struct redis_server *s)
+{
+	char port[16], cert[128] = "", key[128] = "", ca[128] = "";
+	bool has_tls = s->tls_folder != NULL;
+
+	snprintf(port, sizeof(port), "%d", s->port);
+	if (has_tls) {
+		snprintf(cert, sizeof(cert), "%s/server.pem", s->tls_folder);
+		snprintf(key, sizeof(key), "%s/server.key", s->tls_folder);
+		snprintf(ca, sizeof(ca), "%s/ca.pem", s->tls_folder);
+	}
+	execlp("redis-server", "redis-server", "--port", has_tls ? "0" : port, "--tls-port",
+	       has_tls ? port : "0", "--tls-cert-file", cert, "--tls-key-file", key,
+	       "--tls-ca-cert-file", ca, "--bind", "127.0.0.1", "--unixsocket", s->socket, "--dir",
+	       s->folder, "--save", "", "--appendonly", s->has_persistence ? "yes" : "no",
+	       "--appendfsync", "no", (char *)NULL);
+	_exit(127);
+}
+
 static inline void redis_server_start(struct redis_server *s)
 {
-	char port[16];
 	int64_t deadline = clock_mono_us() + 8000000;
 	redisContext *c = NULL;
 
-	snprintf(port, sizeof(port), "%d", s->port);
 	s->pid = fork();
 	ck_assert_int_ge(s->pid, 0);
 	if (s->pid == 0) {
@@ -77,10 +98,7 @@ static inline void redis_server_start(struct redis_server *s)
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, 1);
-		execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1",
-		       "--unixsocket", s->socket, "--dir", s->folder, "--save", "", "--appendonly",
-		       s->has_persistence ? "yes" : "no", "--appendfsync", "no", (char *)NULL);
-		_exit(127);
+		redis_server_run(s);
 	}
 	while ((c = redis_server_try(s)) == NULL && clock_mono_us() < deadline)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);

@@ -26,7 +26,7 @@ START_TEST(bad_addresses_are_refused_without_showing_secrets)
 		{"redis://me/secret@h", "percent-encoded"},
 		{"redis+socket:///run/r?virtual_host=secret", "no database number"},
 		{"redis://h/1000001", "no database number"},
-		{"rediss://:secret@h", "rediss:// comes with a later version"},
+		{"valkeys://:secret@h", "valkeys:// is no Redis: use redis://, rediss:// (TLS)"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -249,7 +249,18 @@ START_TEST(redis_variables_make_the_result_backend)
 	config_free(c);
 	setenv("REDIS_TLS", "true", 1);
 	c = load(NONE);
-	ck_assert_int_eq(strncmp(c->result_backend, "rediss://", 9), 0);
+	ck_assert_str_eq(c->result_backend,
+			 "rediss://:p%40ss%2Fword@r:6380/2?ssl_cert_reqs=required");
+	config_free(c);
+	setenv("REDIS_URL", "rediss://u:1/3", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->result_backend, "rediss://u:1/3?ssl_cert_reqs=required");
+	config_free(c);
+	setenv("REDIS_URL", "rediss://u:1/3?ssl_cert_reqs=none", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->result_backend, "rediss://u:1/3?ssl_cert_reqs=none");
+	ck_assert_str_eq(c->notices[0], "result_backend: the certificate of u is not verified "
+					"(ssl_cert_reqs says so)");
 	config_free(c);
 	setenv("REDIS_URL", "redis://u:1/3", 1);
 	c = load(NONE);
