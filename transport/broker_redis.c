@@ -210,6 +210,7 @@ static int open_conn(struct broker_redis *r, const struct broker_options *option
 	};
 
 	redis_settings_init(&settings);
+	settings.tls = mem_strdup(options->tls);
 	if (redis_settings_read(&settings, options->transport_options, err) < 0)
 		err_prefix(err, "broker_transport_options: ");
 	else
