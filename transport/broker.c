@@ -9,6 +9,7 @@
 static const struct broker_driver *const drivers[] = {
 	&broker_amqp_driver,
 	&broker_filesystem_driver,
+	&broker_redis_driver,
 };
 
 /* What kombu knows and we do not speak, and what to use in its place. */
@@ -16,9 +17,7 @@ static const struct {
 	const char *scheme, *instead;
 } foreign[] = {
 	{"memory", "filesystem:// does the same across processes, without a server"},
-	{"redis", "use amqp:// (RabbitMQ) for tasks; Redis keeps the results"},
 	{"rediss", "use amqp:// (RabbitMQ) for tasks; Redis keeps the results"},
-	{"sentinel", "use amqp:// (RabbitMQ) for tasks; Redis keeps the results"},
 	{"valkey", "use amqp:// (RabbitMQ) for tasks"},
 	{"librabbitmq", "use amqp://, which is the same broker"},
 	{"qpid", "use amqp:// (RabbitMQ)"},
@@ -47,11 +46,10 @@ static int scheme_refuse(const char *scheme, struct err *err)
 			return err_set(err, ERR_UNSUPPORTED,
 				       "%s:// is not supported as a broker by smallage: %s", scheme,
 				       foreign[i].instead);
-	return err_set(
-		err, ERR_INVALID,
-		"unknown broker scheme %.40s://: use amqp://user:password@host:port/vhost or "
-		"filesystem://",
-		scheme);
+	return err_set(err, ERR_INVALID,
+		       "unknown broker scheme %.40s://: use amqp://user:password@host:port/vhost, "
+		       "redis://:password@host:port/db or filesystem://",
+		       scheme);
 }
 
 static const struct broker_driver *driver_find(const char *scheme)

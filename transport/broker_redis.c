@@ -87,8 +87,8 @@ static void settle(struct broker_redis *r)
 {
 	auto_free char *host = mem_printf("redis://%s", redis_conn_host(r->conn));
 
-	if (r->phase != REDIS_SETTLING || !r->is_settled || !r->lease.is_registered ||
-	    r->lease.is_checking)
+	if (r->phase != REDIS_SETTLING || !r->is_settled || !r->letters.is_settled ||
+	    (redis_takes(r) && !r->lease.is_registered) || r->lease.is_checking)
 		return;
 	r->phase = REDIS_UP;
 	r->reconnects += r->was_up;
@@ -110,6 +110,35 @@ static void on_settled(void *ctx, const redisReply *reply)
 	redis_wake(r);
 }
 
+/* Without it lists are asked from time to time. */
+static void on_tracked(void *ctx, const redisReply *reply)
+{
+	struct broker_redis *r = ctx;
+
+	if (reply != NULL)
+		redis_take_track(r, reply->type == REDIS_REPLY_STATUS && r->tracker_id != 0);
+}
+
+static void track(struct broker_redis *r)
+{
+	char id[24];
+	const struct redis_arg args[] = {REDIS_ARG("CLIENT"),
+					 REDIS_ARG("TRACKING"),
+					 REDIS_ARG("ON"),
+					 REDIS_ARG("REDIRECT"),
+					 {id, 0},
+					 REDIS_ARG("OPTIN")};
+	struct redis_arg all[6];
+
+	redis_take_track(r, false);
+	if (r->tracker_id == 0 || !r->is_connected)
+		return;
+	memcpy(all, args, sizeof(all));
+	snprintf(id, sizeof(id), "%lld", (long long)r->tracker_id);
+	all[4].len = strlen(id);
+	(void)redis_conn_command(r->conn, all, 6, on_tracked, r);
+}
+
 static void on_conn_up(void *ctx)
 {
 	struct broker_redis *r = ctx;
@@ -123,6 +152,8 @@ static void on_conn_up(void *ctx)
 	redis_sweep_up(r);
 	redis_lease_check(r);
 	purge(r);
+	track(r);
+	redis_letters_up(&r->letters, r->conn);
 	(void)redis_conn_command(r->conn, &REDIS_ARG("PING"), 1, on_settled, r);
 	redis_wake(r);
 }
@@ -153,6 +184,7 @@ static void on_conn_down(void *ctx, const struct err *why)
 	r->is_connected = false;
 	redis_lease_down(r);
 	redis_sweep_down(r);
+	redis_letters_down(&r->letters);
 	if (!redis_broker_is_closing(r)) {
 		r->phase = REDIS_DOWN;
 		tell_down(r, why, was_up);
@@ -193,7 +225,71 @@ static void on_tick(uv_timer_t *timer)
 	redis_broker_close_advance(r);
 }
 
+/* Letters */
+
+static void on_letters_settled(void *ctx)
+{
+	redis_wake(ctx);
+}
+
+static void on_tracker(void *ctx, int64_t client_id)
+{
+	struct broker_redis *r = ctx;
+
+	r->tracker_id = client_id;
+	track(r);
+}
+
+static void on_invalidate(void *ctx)
+{
+	redis_take_wake(ctx);
+}
+
+static void on_letters_closed(void *ctx)
+{
+	redis_broker_handle_closed(ctx);
+}
+
+static void on_letters_notice(void *ctx, bool is_error, const char *text)
+{
+	redis_notice(ctx, is_error, text);
+}
+
+/* Of a queue that all get a copy of: there is nothing to answer. */
+static void on_fanout(void *ctx, struct message *message)
+{
+	struct broker_redis *r = ctx;
+
+	if (r->phase != REDIS_UP || r->is_paused)
+		return;
+	r->delivered++;
+	r->base.events->on_delivery(r->base.ctx, message, REDIS_SESSION, REDIS_TAG_FANOUT);
+}
+
 /* The beginning */
+
+static int open_letters(struct broker_redis *r, const struct broker_options *options,
+			const struct redis_conn_options *conn, struct err *err)
+{
+	static const struct redis_letters_events events = {
+		.on_settled = on_letters_settled,
+		.on_tracker = on_tracker,
+		.on_invalidate = on_invalidate,
+		.on_closed = on_letters_closed,
+	};
+	const struct redis_letters_options letters = {
+		.conn = conn,
+		.names = &r->options,
+		.scripts = &r->scripts,
+		.max_body = options->max_message_bytes,
+		.max_publish = options->max_publish_bytes,
+		.events = &events,
+		.notice = on_letters_notice,
+		.ctx = r,
+	};
+
+	return redis_letters_init(&r->letters, &letters, err);
+}
 
 static int open_conn(struct broker_redis *r, const struct broker_options *options, struct err *err)
 {
@@ -215,8 +311,13 @@ static int open_conn(struct broker_redis *r, const struct broker_options *option
 		err_prefix(err, "broker_transport_options: ");
 	else
 		r->conn = redis_conn_open(&conn, err);
+	if (r->conn && open_letters(r, options, &conn, err) < 0) {
+		r->is_stillborn = true;
+		r->open_handles = 1;
+		redis_conn_close(r->conn);
+	}
 	redis_settings_clear(&settings);
-	return r->conn ? 0 : -1;
+	return r->conn && !r->is_stillborn ? 0 : -1;
 }
 
 static struct broker *redis_open(const struct broker_options *options, struct err *err)
@@ -236,7 +337,8 @@ static struct broker *redis_open(const struct broker_options *options, struct er
 	redis_unacked_init(r);
 	if (redis_options_read(&r->options, options->transport_options, err) < 0 ||
 	    open_conn(r, options, err) < 0) {
-		redis_broker_free(r);
+		if (!r->is_stillborn)
+			redis_broker_free(r);
 		return NULL;
 	}
 	r->unacked = redis_key(&r->options, r->options.unacked_key);
@@ -248,7 +350,7 @@ static struct broker *redis_open(const struct broker_options *options, struct er
 	redis_take_init(r);
 	uv_timer_init(r->loop, &r->tick);
 	r->tick.data = r;
-	r->open_handles = 3;
+	r->open_handles = 4;
 	uv_timer_start(&r->tick, on_tick, REDIS_TICK_MS, REDIS_TICK_MS);
 	return &r->base;
 }
@@ -290,24 +392,35 @@ static void queue_insert(struct broker_redis *r, struct redis_queue *queue)
 	list_insert_before(pos, &queue->node);
 }
 
+static void queue_add(struct broker_redis *r, const char *name)
+{
+	struct redis_queue *queue = mem_calloc(1, sizeof(*queue));
+
+	queue->name = mem_strdup(name);
+	for (unsigned step = 0; step < r->options.step_count; step++)
+		queue->keys[step] = redis_queue_key(&r->options, name, step);
+	queue->aside = redis_aside_key(&r->options, name);
+	queue->closing = record_closing(name);
+	queue_insert(r, queue);
+	if (r->is_started) {
+		redis_lease_ask(r);
+		redis_take_wake(r);
+	}
+}
+
 static int redis_consume(struct broker *b, const struct queue_def *def, struct err *err)
 {
 	struct broker_redis *r = self(b);
-	struct redis_queue *queue;
+	bool has_list = true;
 
 	if (queue_find(r, def->name) != NULL)
 		return 0;
 	if (def->name[0] == '\0')
 		return err_set(err, ERR_INVALID, "a queue must have a name");
-	queue = mem_calloc(1, sizeof(*queue));
-	queue->name = mem_strdup(def->name);
-	for (unsigned step = 0; step < r->options.step_count; step++)
-		queue->keys[step] = redis_queue_key(&r->options, def->name, step);
-	queue->aside = redis_aside_key(&r->options, def->name);
-	queue->closing = record_closing(def->name);
-	queue_insert(r, queue);
-	if (r->is_started)
-		redis_take_wake(r);
+	if (redis_letters_consume(&r->letters, def, on_fanout, r, &has_list, err) < 0)
+		return -1;
+	if (has_list)
+		queue_add(r, def->name);
 	return 0;
 }
 
@@ -317,6 +430,7 @@ static void redis_cancel(struct broker *b, const char *name)
 	struct broker_redis *r = self(b);
 	struct redis_queue *queue = queue_find(r, name);
 
+	redis_letters_cancel(&r->letters, name);
 	if (queue) {
 		list_remove(&queue->node);
 		list_append(&r->cancelled, &queue->node);
@@ -325,8 +439,11 @@ static void redis_cancel(struct broker *b, const char *name)
 
 static void redis_start(struct broker *b)
 {
-	self(b)->is_started = true;
-	redis_take_wake(self(b));
+	struct broker_redis *r = self(b);
+
+	r->is_started = true;
+	redis_letters_start(&r->letters, redis_takes(r));
+	redis_take_wake(r);
 }
 
 static void redis_qos(struct broker *b, unsigned count)
@@ -341,7 +458,7 @@ static bool answer_take(struct broker_redis *r, unsigned session, uint64_t tag)
 {
 	if (session == REDIS_SESSION && redis_held_drop(&r->held, tag))
 		return true;
-	r->late_acks++;
+	r->late_acks += tag != REDIS_TAG_FANOUT;
 	return false;
 }
 
@@ -375,14 +492,15 @@ static bool redis_is_held(const struct broker *b, unsigned session, uint64_t tag
 {
 	const struct broker_redis *r = (const struct broker_redis *)b;
 
-	return session == REDIS_SESSION && redis_held_has(&r->held, tag);
+	return session == REDIS_SESSION &&
+	       (tag == REDIS_TAG_FANOUT || redis_held_has(&r->held, tag));
 }
 
 static bool redis_is_sure(const struct broker *b)
 {
 	const struct broker_redis *r = (const struct broker_redis *)b;
 
-	return r->phase == REDIS_UP && redis_lease_is_sure(r);
+	return r->phase == REDIS_UP && (!redis_takes(r) || redis_lease_is_sure(r));
 }
 
 static void redis_pause(struct broker *b)
@@ -401,11 +519,38 @@ static void redis_stats(const struct broker *b, struct broker_stats *ret_stats)
 	ret_stats->rejected = r->rejected;
 	ret_stats->reconnects = r->reconnects;
 	ret_stats->late_acks = r->late_acks;
+	ret_stats->published = r->letters.outbox.published;
+	ret_stats->publishes_waiting = r->letters.outbox.count;
+	ret_stats->mails = r->letters.mails;
+	ret_stats->posts = r->letters.post.posts;
+	ret_stats->posts_dropped = r->letters.post.dropped;
 	snprintf(ret_stats->host, sizeof(ret_stats->host), "redis://%s",
 		 r->conn ? redis_conn_host(r->conn) : "");
 }
 
-static const char *const redis_schemes[] = {"redis", "redis+socket", NULL};
+static int redis_publish(struct broker *b, const struct publication *p, broker_published_fn *done,
+			 void *ctx, struct err *err)
+{
+	return redis_letters_publish(&self(b)->letters, p, done, ctx, err);
+}
+
+static int redis_listen(struct broker *b, const struct mailbox_def *def, broker_mail_fn *on_mail,
+			void *ctx, struct err *err)
+{
+	return redis_letters_listen(&self(b)->letters, def, on_mail, ctx, err);
+}
+
+static void redis_unlisten(struct broker *b, const char *queue)
+{
+	redis_letters_unlisten(&self(b)->letters, queue);
+}
+
+static void redis_post(struct broker *b, const struct publication *p)
+{
+	redis_post_send(&self(b)->letters.post, p);
+}
+
+static const char *const redis_schemes[] = {"redis", "redis+socket", "sentinel", NULL};
 
 const struct broker_driver broker_redis_driver = {
 	.schemes = redis_schemes,
@@ -420,5 +565,9 @@ const struct broker_driver broker_redis_driver = {
 	.is_sure = redis_is_sure,
 	.pause = redis_pause,
 	.close = redis_broker_close,
+	.publish = redis_publish,
+	.listen = redis_listen,
+	.unlisten = redis_unlisten,
+	.post = redis_post,
 	.stats = redis_stats,
 };

@@ -17,6 +17,7 @@
 #include "transport/redis_held.h"
 #include "transport/redis_keys.h"
 #include "transport/redis_lease.h"
+#include "transport/redis_letters.h"
 #include "transport/redis_options.h"
 #include "transport/redis_script.h"
 #include "transport/redis_sweep.h"
@@ -24,6 +25,8 @@
 #include "transport/redis_unacked.h"
 
 #define REDIS_SESSION 1 /* deliveries outlive their connection */
+/* The tag of what came by a fanout exchange: all have it, nobody answers. */
+#define REDIS_TAG_FANOUT ((uint64_t)1 << 63)
 
 enum redis_phase {
 	REDIS_DOWN,
@@ -58,6 +61,8 @@ struct broker_redis {
 	struct redis_unacked answers;
 	struct redis_lease lease;
 	struct redis_sweep sweep;
+	struct redis_letters letters;
+	int64_t tracker_id; /* the client that hears of lists that grow; 0 = none */
 	unsigned prefetch;
 	bool is_started, is_paused, purges, has_given_up;
 	/* Trying to connect, told at Celery's pace. */
@@ -66,7 +71,7 @@ struct broker_redis {
 	bool retry_on_startup, was_up, is_settled;
 	uv_timer_t tick;
 	int64_t close_by_us; /* 0 = not closing */
-	bool is_leaving, is_finished;
+	bool is_leaving, is_finished, is_stillborn;
 	unsigned open_handles; /* that close before the driver can go */
 	char last_trouble[300];
 	uint64_t delivered, acked, rejected, reconnects, late_acks;
@@ -75,6 +80,12 @@ struct broker_redis {
 static inline struct broker_redis *broker_redis_of(struct broker *b)
 {
 	return (struct broker_redis *)b;
+}
+
+/* Whether it takes (or has taken) messages: else it is a client, and nobody's lease. */
+static inline bool redis_takes(const struct broker_redis *r)
+{
+	return r->queues.next != &r->queues || r->held.used > 0 || r->lease.was_registered;
 }
 
 /* broker_redis.c */

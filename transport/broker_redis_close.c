@@ -38,9 +38,10 @@ bool redis_broker_is_closing(const struct broker_redis *r)
 	return r->close_by_us != 0;
 }
 
-static bool is_empty(const struct broker_redis *r)
+static bool is_empty(struct broker_redis *r)
 {
-	return r->take.flight_count == 0 && redis_unacked_is_done(r);
+	return r->take.flight_count == 0 && redis_unacked_is_done(r) &&
+	       redis_letters_is_done(&r->letters);
 }
 
 static void finish(struct broker_redis *r)
@@ -49,6 +50,8 @@ static void finish(struct broker_redis *r)
 		return;
 	r->is_finished = true;
 	r->is_connected = false;
+	redis_letters_down(&r->letters);
+	redis_letters_close(&r->letters);
 	redis_conn_close(r->conn);
 	uv_close((uv_handle_t *)&r->tick, redis_broker_on_handle_closed);
 	uv_close((uv_handle_t *)&r->take.timer, redis_broker_on_handle_closed);
@@ -97,6 +100,7 @@ void redis_broker_close(struct broker *b, double deadline_s)
 	r->close_by_us = clock_mono_us() + (int64_t)(deadline_s * 1e6) + 1;
 	r->phase = REDIS_CLOSING;
 	put_back_held(r);
+	redis_letters_leave(&r->letters);
 	uv_timer_start(&r->take.timer, on_deadline, 0, 50);
 }
 
@@ -123,6 +127,7 @@ void redis_broker_free(struct broker_redis *r)
 	redis_unacked_clear(r);
 	redis_sweep_clear(r);
 	redis_lease_clear(r);
+	redis_letters_clear(&r->letters);
 	redis_held_clear(&r->held);
 	queues_free(&r->queues);
 	queues_free(&r->cancelled);
@@ -138,7 +143,8 @@ void redis_broker_handle_closed(struct broker_redis *r)
 {
 	if (--r->open_handles > 0)
 		return;
-	r->base.events->on_closed(r->base.ctx);
+	if (!r->is_stillborn)
+		r->base.events->on_closed(r->base.ctx);
 	redis_broker_free(r);
 }
 

@@ -230,7 +230,7 @@ void redis_lease_ask(struct broker_redis *r)
 				   {number, 0},
 				   {most, 0}};
 
-	if (lease->is_asking || !r->is_connected)
+	if (lease->is_asking || !r->is_connected || !redis_takes(r))
 		return;
 	snprintf(number, sizeof(number), "%.0f",
 		 lease->epoch * REDIS_NODE_EPOCH + (double)++lease->number);

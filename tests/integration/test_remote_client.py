@@ -292,7 +292,7 @@ class TestExitCode:
         (("control", "shutdown", "-d", ""), "option --destination names no node"),
         (("ping", "-t", "soon"), "option --timeout: 'soon' is no number of seconds"),
         (("ping", "--list"), "unknown option '--list'"),
-        (("ping", "-b", "redis://127.0.0.1"), "redis:// is not supported as a broker")])
+        (("ping", "-b", "sqs://127.0.0.1"), "sqs:// is not supported as a broker")])
     def test_a_wrong_command_line_is_exit_code_two(self, tmp_path, words, text):
         done = run(tmp_path, *words)
         assert (done.returncode, done.stdout) == (2, "")

@@ -5,6 +5,8 @@
 #define TESTS_UNIT_BACKEND_REDIS_RELAY_H
 
 #include <poll.h>
+#include <stdbool.h>
+#include <sys/mman.h>
 
 #include "tests/unit/support/redis_server.h"
 
@@ -57,6 +59,26 @@ static inline void relay_pass(int client, int server, const char *cut, const cha
 	}
 }
 
+/* Any number of connections at a time; the first that brings `cut` is cut. */
+static inline void relay_serve_all(int listener, int server_port, const char *cut)
+{
+	bool *is_cut = mmap(NULL, sizeof(*is_cut), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	signal(SIGCHLD, SIG_IGN);
+	for (;;) {
+		int client = accept(listener, NULL, NULL);
+
+		if (fork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			relay_pass(client, relay_connect(server_port), NULL, *is_cut ? NULL : cut);
+			*is_cut = true;
+			_exit(0);
+		}
+		close(client);
+	}
+}
+
 static inline void redis_relay_begin(struct redis_relay *r, int server_port, const char *cut,
 				     const char *cut_answer)
 {
@@ -74,10 +96,12 @@ static inline void redis_relay_begin(struct redis_relay *r, int server_port, con
 	if (r->pid > 0)
 		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;; cut = cut_answer = NULL) {
+	if (cut_answer)
+		relay_serve_all(r->listener, server_port, cut_answer);
+	for (;; cut = NULL) {
 		int client = accept(r->listener, NULL, NULL), server = relay_connect(server_port);
 
-		relay_pass(client, server, cut, cut_answer);
+		relay_pass(client, server, cut, NULL);
 		close(client);
 		close(server);
 	}
