@@ -22,6 +22,8 @@ struct smtp_server {
 	const char *host, *port;
 	const char *user, *password; /* user NULL = no AUTH */
 	const char *ca_file;	     /* NULL = the system's */
+	const char *cert_file;	     /* ours; NULL = none */
+	const char *key_file;	     /* NULL = in cert_file */
 	enum smtp_tls tls;
 	bool has_verify; /* check certificate and name */
 	int timeout_ms;	 /* of each step */

@@ -139,6 +139,11 @@ static void set_server(CURL *curl, const struct smtp_server *server)
 	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, server->has_verify ? 2L : 0L);
 	if (server->ca_file)
 		curl_easy_setopt(curl, CURLOPT_CAINFO, server->ca_file);
+	if (server->cert_file) {
+		curl_easy_setopt(curl, CURLOPT_SSLCERT, server->cert_file);
+		curl_easy_setopt(curl, CURLOPT_SSLKEY,
+				 server->key_file ? server->key_file : server->cert_file);
+	}
 	if (server->user) {
 		curl_easy_setopt(curl, CURLOPT_USERNAME, server->user);
 		curl_easy_setopt(curl, CURLOPT_PASSWORD, server->password);

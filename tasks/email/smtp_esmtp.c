@@ -43,6 +43,8 @@ static struct link *link_new(const struct smtp_server *server)
 	link->server.user = copy(server->user);
 	link->server.password = copy(server->password);
 	link->server.ca_file = copy(server->ca_file);
+	link->server.cert_file = copy(server->cert_file);
+	link->server.key_file = copy(server->key_file);
 	return link;
 }
 
@@ -83,6 +85,8 @@ void link_unref(struct link *link)
 	free_secret(link->server.user);
 	free_secret(link->server.password);
 	free_secret(link->server.ca_file);
+	free_secret(link->server.cert_file);
+	free_secret(link->server.key_file);
 	pthread_mutex_destroy(&link->lock);
 	free(link);
 }
@@ -202,7 +206,9 @@ static bool fits(const struct link *link, const struct smtp_server *server)
 
 	return is_same(own->host, server->host) && is_same(own->port, server->port) &&
 	       is_same(own->user, server->user) && is_same(own->password, server->password) &&
-	       is_same(own->ca_file, server->ca_file) && own->tls == server->tls &&
+	       is_same(own->ca_file, server->ca_file) &&
+	       is_same(own->cert_file, server->cert_file) &&
+	       is_same(own->key_file, server->key_file) && own->tls == server->tls &&
 	       own->has_verify == server->has_verify;
 }
 

@@ -47,7 +47,23 @@ static bool set_verification(struct link *link, SSL_CTX *ctx)
 		snprintf(link->tls_error, sizeof(link->tls_error), "cannot check for this host");
 	else if (!(server->ca_file ? SSL_CTX_load_verify_locations(ctx, server->ca_file, NULL)
 				   : SSL_CTX_set_default_verify_paths(ctx)))
-		snprintf(link->tls_error, sizeof(link->tls_error), "cannot read the CA file");
+		snprintf(link->tls_error, sizeof(link->tls_error), "cannot read the CA file %s",
+			 server->ca_file ? server->ca_file : "of the system");
+	return link->tls_error[0] == '\0';
+}
+
+static bool set_certificate(struct link *link, SSL_CTX *ctx)
+{
+	const char *cert = link->server.cert_file;
+	const char *key = link->server.key_file ? link->server.key_file : cert;
+
+	if (!cert)
+		return true;
+	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
+		snprintf(link->tls_error, sizeof(link->tls_error),
+			 "cannot use the certificate in %s", cert);
+	else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+		snprintf(link->tls_error, sizeof(link->tls_error), "cannot use the key in %s", key);
 	return link->tls_error[0] == '\0';
 }
 
@@ -64,7 +80,8 @@ SSL_CTX *link_tls_context(struct link *link)
 	SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	if (!is_ip(link->server.host))
 		SSL_CTX_set_info_callback(ctx, on_handshake);
-	if (link->server.has_verify && !set_verification(link, ctx)) {
+	if ((link->server.has_verify && !set_verification(link, ctx)) ||
+	    !set_certificate(link, ctx)) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "tasks/sms/provider.h"
 
@@ -60,7 +61,40 @@ static CURL *handle(void)
 	return kept;
 }
 
-static void set_common(CURL *curl, const char *user, const char *password)
+/* Reads a setting: of a job, or of `smallage check`. */
+struct source {
+	const struct sm_job *job;
+	const char *(*setting)(const char *name);
+};
+
+static const char *source_get(const struct source *from, const char *name)
+{
+	return from->job ? sm_setting(from->job, name) : from->setting(name);
+}
+
+static void set_tls(CURL *curl, const struct source *from)
+{
+	static const char *const no[] = {"false", "no", "off", "0", "n"};
+	const char *verify = source_get(from, "sms_verify");
+	const char *ca = source_get(from, "sms_ca_file");
+	const char *cert = source_get(from, "sms_ssl_certfile");
+	const char *key = source_get(from, "sms_ssl_keyfile");
+	bool is_verified = true;
+
+	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+		is_verified = is_verified && strcasecmp(verify, no[i]) != 0;
+	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, (long)is_verified);
+	curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, is_verified ? 2L : 0L);
+	if (ca[0])
+		curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
+	if (cert[0]) {
+		curl_easy_setopt(curl, CURLOPT_SSLCERT, cert);
+		curl_easy_setopt(curl, CURLOPT_SSLKEY, key[0] ? key : cert);
+	}
+}
+
+static void set_common(CURL *curl, const struct source *from)
 {
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https,http");
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
@@ -68,10 +102,10 @@ static void set_common(CURL *curl, const char *user, const char *password)
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
 	curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, 1L);
-	curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	set_tls(curl, from);
 	curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
-	curl_easy_setopt(curl, CURLOPT_USERNAME, user);
-	curl_easy_setopt(curl, CURLOPT_PASSWORD, password);
+	curl_easy_setopt(curl, CURLOPT_USERNAME, source_get(from, "twilio_account_sid"));
+	curl_easy_setopt(curl, CURLOPT_PASSWORD, source_get(from, "twilio_auth_token"));
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "smallage/" SMALLAGE_VERSION);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 }
@@ -94,8 +128,7 @@ static CURLcode perform(struct request *r)
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
 	CURLcode code;
 
-	set_common(curl, sm_setting(r->job, "twilio_account_sid"),
-		   sm_setting(r->job, "twilio_auth_token"));
+	set_common(curl, &(struct source){.job = r->job});
 	curl_easy_setopt(curl, CURLOPT_URL, r->url);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->form);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -257,7 +290,7 @@ static int twilio_check(const char *(*setting)(const char *name), char *text, si
 	CURLcode code;
 
 	snprintf(url, sizeof(url), "%s/2010-04-01/Accounts/%s.json", base, sid);
-	set_common(curl, sid, setting("twilio_auth_token"));
+	set_common(curl, &(struct source){.setting = setting});
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);

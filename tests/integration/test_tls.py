@@ -251,3 +251,21 @@ def test_check_says_how_results_are_verified(broker, ca, secure_redis):
     plain = smallage("check", "-b", broker.url, "--result-backend",
                      f"rediss://localhost:{secure_redis.port}/1" + store_query(ca), "-t", "8")
     assert "does it speak TLS on this port?" in plain.stdout, plain.stdout
+
+
+@pytest.mark.smallage_only("shipped tasks")
+def test_text_messages_go_to_a_gateway_with_a_ca_of_its_own(worker, broker, ca, results):
+    broker.declare()
+    with services.Twilio(tls=ca) as gateway:
+        env = {"SMS_PROVIDER": "twilio", "TWILIO_ACCOUNT_SID": gateway.account,
+               "TWILIO_AUTH_TOKEN": gateway.token, "TWILIO_FROM_NUMBER": gateway.sender,
+               "TWILIO_API_BASE": gateway.url, "SMS_MAX_RETRIES": "0"}
+        own = {"SMS_CA_FILE": str(ca.file), "SMS_SSL_CERTFILE": str(ca.dir / "shop.pem"),
+               "SMS_SSL_KEYFILE": str(ca.dir / "shop.key")}
+        worker(env={**env, **own})
+        sent = results.value(broker.send("app.tasks.notifications.send_sms_task",
+                                         ("+48123456789", "hello")))
+        assert sent["sid"] == gateway.messages[0]["sid"]
+        assert "knows the account" not in smallage("check", "-b", broker.url, env=env).stdout
+        said = smallage("check", "-b", broker.url, env={**env, "SMS_CA_FILE": str(ca.file)})
+        assert "sms        FAILED twilio: " in said.stdout, said.stdout

@@ -2,6 +2,7 @@
 import base64
 import json
 import re
+import ssl
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,9 +23,9 @@ def _fault(status, code, message):
 
 class Twilio:
     """script: answers for the next requests, before any check: (status, headers, body) or "close"
-    or None (= judge this one)."""
+    or None (= judge this one). tls: an Authority; https then, and a certificate of it is wanted."""
 
-    def __init__(self, account=ACCOUNT, token=TOKEN, sender=SENDER):
+    def __init__(self, account=ACCOUNT, token=TOKEN, sender=SENDER, tls=None):
         self.account, self.token, self.sender = account, token, sender
         self.script = []
         self.requests = []
@@ -48,12 +49,19 @@ class Twilio:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.scheme = "https" if tls else "http"
+        if tls:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tls.file))
+            context.load_cert_chain(*tls.issue("twilio"))
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def __enter__(self):
         return self

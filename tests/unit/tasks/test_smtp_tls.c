@@ -31,7 +31,8 @@ static struct {
 	_Atomic int mails, batches; /* MAILs with more behind them in the same record */
 	const char *certified;	    /* names in the certificate */
 	char name[100];		    /* the server name a client asked for */
-	char port[8], ca_file[40];
+	char port[8], ca_file[40], key_file[40];
+	bool wants_certificate;
 	int listener;
 	pthread_t thread;
 } peer;
@@ -75,6 +76,16 @@ static void make_certificate(void)
 	file = fdopen(fd, "w");
 	PEM_write_X509(file, cert);
 	fclose(file);
+	snprintf(peer.key_file, sizeof(peer.key_file), "/tmp/smtp-key-XXXXXX");
+	fd = mkstemp(peer.key_file);
+	file = fdopen(fd, "w");
+	PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL);
+	fclose(file);
+	if (peer.wants_certificate) { /* it takes its own */
+		SSL_CTX_set_verify(peer.ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+				   NULL);
+		SSL_CTX_load_verify_file(peer.ctx, peer.ca_file);
+	}
 	X509_EXTENSION_free(names);
 	X509_free(cert);
 	EVP_PKEY_free(key);
@@ -198,6 +209,7 @@ static void peer_stop(void)
 	close(peer.listener);
 	SSL_CTX_free(peer.ctx);
 	unlink(peer.ca_file);
+	unlink(peer.key_file);
 }
 
 static bool never(void *arg)
@@ -207,8 +219,9 @@ static bool never(void *arg)
 }
 
 /* Sends `count` mails and returns how the last one ended. */
-static enum smtp_end send_mails(const char *engine, const char *host, enum smtp_tls tls,
-				bool has_verify, bool has_ca, int count)
+static enum smtp_end send_with(const char *engine, const char *host, enum smtp_tls tls,
+			       bool has_verify, bool has_ca, int count, const char *cert,
+			       const char *key)
 {
 	static const char *const recipients[] = {"a@b.c"};
 	struct smtp_mail mail = {"s@b.c", recipients, 1, "Subject: x\r\n\r\nx\r\n", 17};
@@ -217,6 +230,8 @@ static enum smtp_end send_mails(const char *engine, const char *host, enum smtp_
 				 .tls = tls,
 				 .has_verify = has_verify,
 				 .ca_file = has_ca ? peer.ca_file : NULL,
+				 .cert_file = cert,
+				 .key_file = key,
 				 .timeout_ms = 5000,
 				 .idle_ms = 5000};
 	struct smtp_reply reply;
@@ -229,6 +244,35 @@ static enum smtp_end send_mails(const char *engine, const char *host, enum smtp_
 	smtp_close();
 	return ret.end;
 }
+
+static enum smtp_end send_mails(const char *engine, const char *host, enum smtp_tls tls,
+				bool has_verify, bool has_ca, int count)
+{
+	return send_with(engine, host, tls, has_verify, has_ca, count, NULL, NULL);
+}
+
+START_TEST(a_server_that_wants_a_certificate_is_shown_ours)
+{
+	const char *engine;
+
+	peer.wants_certificate = true;
+	EACH_ENGINE(engine)
+	{
+		peer_start();
+		ck_assert_int_ne(send_mails(engine, "localhost", SMTP_TLS_REQUIRED, true, true, 1),
+				 SMTP_SENT);
+		ck_assert_int_eq(send_with(engine, "localhost", SMTP_TLS_REQUIRED, true, true, 2,
+					   peer.ca_file, peer.key_file),
+				 SMTP_SENT);
+		ck_assert_int_eq(send_with(engine, "localhost", SMTP_TLS_REQUIRED, true, true, 1,
+					   "/nowhere/cert.pem", NULL),
+				 SMTP_TLS_FAILED);
+		peer_stop();
+		ck_assert_int_eq(peer.mails, 2);
+	}
+	peer.wants_certificate = false;
+}
+END_TEST
 
 START_TEST(mails_go_encrypted_over_one_connection)
 {
