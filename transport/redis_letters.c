@@ -16,6 +16,8 @@
 #define SUBSCRIBE_TICKS 30
 #define DEAF_TELL_MS	5000
 #define UNREAD_TELL_MS	10000
+#define ALIGN_MS	5000
+#define PATIENCE_MS	1500
 
 struct mailbox {
 	struct list_node node;
@@ -40,7 +42,8 @@ static void notice(struct redis_letters *l, bool is_error, const char *text)
 
 static void settle(struct redis_letters *l)
 {
-	bool is_heard = !l->pubsub || redis_pubsub_is_up(l->pubsub) || l->is_deaf;
+	bool is_late = uv_now(l->wire.loop) - l->up_ms >= PATIENCE_MS; /* tasks do not wait */
+	bool is_heard = !l->pubsub || redis_pubsub_is_up(l->pubsub) || l->is_deaf || is_late;
 
 	if (l->is_settled || !l->wire.conn || l->bindings.unanswered > 0 || !is_heard)
 		return;
@@ -98,6 +101,24 @@ static void on_message(void *ctx, const char *subscription, const char *data, si
 		if (own && strcmp(own, subscription) == 0)
 			deliver(l, mailbox_of(pos), data, len);
 	}
+}
+
+/* Of a fail-over list or a fail-over, the two connections may have found different servers: both
+ * begin anew. */
+static void align(struct redis_letters *l)
+{
+	uint64_t now = uv_now(l->wire.loop);
+	auto_free char *host = NULL;
+
+	if (!l->wire.conn || !l->pubsub || !redis_pubsub_is_up(l->pubsub) ||
+	    now - l->aligned_ms < ALIGN_MS)
+		return;
+	host = mem_strdup(redis_conn_host(l->wire.conn));
+	if (strcmp(host, redis_pubsub_host(l->pubsub)) == 0)
+		return;
+	l->aligned_ms = now;
+	redis_pubsub_restart(l->pubsub, "the other connection found another server");
+	redis_conn_restart(l->wire.conn, "the subscriptions found another server");
 }
 
 static void on_heard(void *ctx, int64_t client_id)
@@ -345,6 +366,7 @@ int redis_letters_consume(struct redis_letters *l, const struct queue_def *queue
 			  broker_mail_fn *on_mail, void *ctx, bool *ret_has_list, struct err *err)
 {
 	size_t count = queue_def_binding_count(queue), fanouts = 0;
+	bool is_known = mailbox_find(l, queue->name, true) != NULL;
 	struct redis_binding_def binding;
 
 	for (size_t i = 0; i < count; i++) {
@@ -353,7 +375,8 @@ int redis_letters_consume(struct redis_letters *l, const struct queue_def *queue
 		if (!binding.type || strcmp(binding.type, "fanout") != 0)
 			continue;
 		fanouts++;
-		mailbox_add(l, &binding, true, on_mail, ctx);
+		if (!is_known)
+			mailbox_add(l, &binding, true, on_mail, ctx);
 	}
 	*ret_has_list = fanouts < count || count == 0;
 	return 0;
@@ -390,6 +413,7 @@ void redis_letters_up(struct redis_letters *l, struct redis_conn *conn)
 {
 	l->wire.conn = conn;
 	l->is_settled = false;
+	l->up_ms = uv_now(l->wire.loop);
 	redis_bindings_up(&l->bindings);
 	redis_outbox_up(&l->outbox);
 	settle(l);
@@ -409,6 +433,8 @@ static void on_tick(uv_timer_t *timer)
 	l->ticks++;
 	redis_outbox_tick(&l->outbox);
 	redis_post_tick(&l->post);
+	align(l);
+	settle(l);
 	if (l->popper)
 		redis_popper_tick(l->popper);
 	if (l->ticks % BIND_TICKS == 0)

@@ -43,7 +43,7 @@ struct redis_letters {
 	bool is_started, is_closing, is_settled;
 	bool is_deaf, is_deaf_told; /* no subscriptions, though there should be */
 	uint64_t deaf_since_ms;
-	uint64_t unread_told_ms, mails;
+	uint64_t unread_told_ms, aligned_ms, up_ms, mails;
 };
 
 struct redis_letters_options {

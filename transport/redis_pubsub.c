@@ -190,6 +190,16 @@ void redis_pubsub_retry(struct redis_pubsub *p)
 			subscribe(p, map_key(e), map_value(e));
 }
 
+const char *redis_pubsub_host(const struct redis_pubsub *p)
+{
+	return redis_conn_host(p->conn);
+}
+
+void redis_pubsub_restart(struct redis_pubsub *p, const char *reason)
+{
+	redis_conn_restart(p->conn, reason);
+}
+
 bool redis_pubsub_is_up(const struct redis_pubsub *p)
 {
 	return p->is_up;

@@ -44,6 +44,9 @@ void redis_pubsub_subscribe(struct redis_pubsub *p, const char *name, bool is_pa
 void redis_pubsub_unsubscribe(struct redis_pubsub *p, const char *name);
 /* Asks again for what was refused. */
 void redis_pubsub_retry(struct redis_pubsub *p);
+/* Where it is connected to; good until the next turn of the loop. */
+const char *redis_pubsub_host(const struct redis_pubsub *p);
+void redis_pubsub_restart(struct redis_pubsub *p, const char *reason);
 bool redis_pubsub_is_up(const struct redis_pubsub *p);
 void redis_pubsub_close(struct redis_pubsub *p);
 
