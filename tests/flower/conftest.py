@@ -4,8 +4,9 @@ import types
 import pytest
 
 from browser import Browser
-from integration.conftest import (fresh_broker, fresh_results, pytest_collection_modifyitems,  # noqa: F401
-                                  pytest_configure, rabbit, redis_server, test_home)  # noqa: F401
+from integration.conftest import (broker_maker, fresh_results, pytest_collection_modifyitems,  # noqa: F401
+                                  pytest_configure, rabbit, redis_for_brokers,  # noqa: F401
+                                  redis_server, test_home)  # noqa: F401
 from server import Flower
 from worker import Worker
 
@@ -25,10 +26,10 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture(scope="module")
-def scene(rabbit, redis_server, test_home, tmp_path_factory):  # noqa: F811
+def scene(request, redis_server, test_home, tmp_path_factory):  # noqa: F811
     """Everything of one module: what a test changes, the next one sees."""
     folder = tmp_path_factory.mktemp("flower")
-    with fresh_broker(rabbit) as broker, fresh_results(redis_server) as results:
+    with broker_maker(request, folder)() as broker, fresh_results(redis_server) as results:
         broker.declare()
         broker.declare("other")
         one = types.SimpleNamespace(broker=broker, results=results, workers=[], folder=folder)
@@ -38,8 +39,10 @@ def scene(rabbit, redis_server, test_home, tmp_path_factory):  # noqa: F811
         one.auto = Worker(folder, broker.url, results.url, "--autoscale", "4,1", queues="other",
                           concurrency=None, name="auto@flower.test", settings=settings)
         one.workers = [one.main, one.auto]
-        one.flower = Flower(test_home, folder, broker.url, results.url,
-                            f"http://guest:guest@127.0.0.1:{rabbit.api_port}/api/")
+        options = []
+        if broker.kind == "rabbitmq":
+            options = [f"--broker-api=http://guest:guest@127.0.0.1:{broker.rabbit.api_port}/api/"]
+        one.flower = Flower(test_home, folder, broker.url, results.url, *options)
         one.browser = Browser()
         _scenes.append(one)
         yield one

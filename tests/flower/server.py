@@ -11,9 +11,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 class Flower:
-    """api_port: of RabbitMQ's management interface."""
-
-    def __init__(self, home, folder, broker_url, backend_url, api_url, *options):
+    def __init__(self, home, folder, broker_url, backend_url, *options):
         self.port = keeper.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = pathlib.Path(folder) / "flower.log"
@@ -26,7 +24,7 @@ class Flower:
         self.process = keeper.start(
             [home / "flower/bin/python", "-m", "celery", "-A", "testtasks", "-b", broker_url,
              "--result-backend", backend_url, "flower", "--address=127.0.0.1",
-             f"--port={self.port}", f"--broker-api={api_url}", "--logging=info", *options],
+             f"--port={self.port}", "--logging=info", *options],
             log=self.log_path, env=clean, cwd=folder)
         keeper.wait_until(self._is_up, 60, "Flower", 0.1)
 

@@ -1,4 +1,7 @@
-"""One RabbitMQ and one Redis for all tests of a process; a virtual host and a database for each."""
+"""One broker and one Redis for all tests of a process; a virtual host and a database for each.
+
+SMALLAGE_BROKER: rabbitmq (default), redis or filesystem, for the tests whose subject is no broker.
+"""
 import contextlib
 import itertools
 import os
@@ -9,15 +12,22 @@ import pytest
 
 import services
 from broker import Broker
+from broker_folder import FolderBroker
+from broker_redis import RedisBroker
 from results import Results
 from worker import BUILD, JUDGE, SANITIZERS, Worker
 
+KIND = os.environ.get("SMALLAGE_BROKER", "rabbitmq")
+# Where a fixture tells that the subject is one server.
+SERVERS = {"rabbit": "rabbitmq", "redis_broker": "redis"}
 _numbers = itertools.count(1)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "deviates(why): smallage does better than Celery here")
     config.addinivalue_line("markers", "smallage_only(why): Celery has no such thing")
+    config.addinivalue_line("markers", "brokers(*kinds, why=): only on these")
+    config.addinivalue_line("markers", "judge_cannot(kind, why): Celery's worker fails on this broker")
     config.addinivalue_line("markers", "prefork: a process that runs a task is killed")
     config.addinivalue_line("markers", "judge_only(why): not in this version of smallage")
     if not JUDGE and not (BUILD / "bin/smallage").exists():
@@ -25,18 +35,35 @@ def pytest_configure(config):
     os.environ.update(SANITIZERS)  # commands that tests run themselves
 
 
+def _reasons(item):
+    """Why a test is not run."""
+    for name in ("deviates", "smallage_only"):
+        mark = item.get_closest_marker(name)
+        if JUDGE and mark:
+            yield f"{name}: {mark.args[0]}"
+    mark = item.get_closest_marker("judge_only")
+    if not JUDGE and mark:
+        yield f"judge_only: {mark.args[0]}"
+    if os.environ.get("SMALLAGE_POOL", "prefork") != "prefork" and \
+            item.get_closest_marker("prefork"):
+        yield "only a process can be killed"
+    for mark in item.iter_markers("brokers"):
+        if KIND not in mark.args:
+            yield f"only on {', '.join(mark.args)}: {mark.kwargs['why']}"
+    for mark in item.iter_markers("judge_cannot"):
+        if JUDGE and KIND == mark.args[0]:
+            yield f"Celery on {KIND}: {mark.args[1]}"
+    if KIND != "rabbitmq" and not {"broker", "new_broker", "scene"} & set(item.fixturenames):
+        yield "it has no broker, or one of its own"
+    for fixture, kind in SERVERS.items():
+        if fixture in item.fixturenames and KIND not in (kind, "rabbitmq"):
+            yield f"its subject is {kind}"
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
-        for name in ("deviates", "smallage_only"):
-            mark = item.get_closest_marker(name)
-            if JUDGE and mark:
-                item.add_marker(pytest.mark.skip(reason=f"{name}: {mark.args[0]}"))
-        if os.environ.get("SMALLAGE_POOL", "prefork") != "prefork" and \
-                item.get_closest_marker("prefork"):
-            item.add_marker(pytest.mark.skip(reason="only a process can be killed"))
-        mark = item.get_closest_marker("judge_only")
-        if not JUDGE and mark:
-            item.add_marker(pytest.mark.skip(reason=f"judge_only: {mark.args[0]}"))
+        for reason in _reasons(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,13 +88,47 @@ def redis_server():
         yield server
 
 
+@pytest.fixture(scope="session")
+def redis_for_brokers():
+    """Not that of the results: what stops or fills one leaves the other alone."""
+    with services.Redis() as server:
+        yield server
+
+
 @contextlib.contextmanager
-def fresh_broker(rabbit):
+def fresh_rabbit_broker(rabbit):
     vhost = rabbit.add_vhost(f"t{next(_numbers)}")
     own = Broker(rabbit, vhost)
     yield own
     own.close()
     rabbit.delete_vhost(vhost)
+
+
+@contextlib.contextmanager
+def fresh_redis_broker(server):
+    own = RedisBroker(server, next(_numbers) % 200)
+    own.client.flushdb()
+    yield own
+    own.client.flushdb()
+    own.close()
+
+
+@contextlib.contextmanager
+def fresh_folder_broker(folder):
+    own = FolderBroker(folder)
+    yield own
+    own.close()
+
+
+def broker_maker(request, tmp_path, kind=KIND):
+    """A function that gives a context with a broker nobody else uses."""
+    if kind == "rabbitmq":
+        return lambda: fresh_rabbit_broker(request.getfixturevalue("rabbit"))
+    if kind == "redis":
+        return lambda: fresh_redis_broker(request.getfixturevalue("redis_for_brokers"))
+    if kind == "filesystem":
+        return lambda: fresh_folder_broker(tmp_path / f"broker-{next(_numbers)}")
+    raise pytest.UsageError(f"SMALLAGE_BROKER={kind}: rabbitmq, redis or filesystem")
 
 
 @contextlib.contextmanager
@@ -80,8 +141,20 @@ def fresh_results(redis_server):
 
 
 @pytest.fixture
-def broker(rabbit):
-    with fresh_broker(rabbit) as own:
+def new_broker(request, tmp_path):
+    return broker_maker(request, tmp_path)
+
+
+@pytest.fixture
+def broker(new_broker):
+    with new_broker() as own:
+        yield own
+
+
+@pytest.fixture
+def redis_broker(request, tmp_path):
+    """Always Redis, for tests that look at its keys."""
+    with broker_maker(request, tmp_path, "redis")() as own:
         yield own
 
 
@@ -97,8 +170,13 @@ def worker(broker, results, tmp_path):
     started = []
 
     def start(*options, broker_url=broker.url, backend_url=results.url, **more):
+        if broker_url == broker.url:
+            more.setdefault("broker", broker)
+        listeners = broker.listeners()
         one = Worker(tmp_path, broker_url, backend_url, *options, **more)
         started.append(one)
+        if more.get("ready", True):
+            broker.wait_listeners(listeners + 1)
         return one
 
     start.all = started
@@ -113,12 +191,12 @@ def worker(broker, results, tmp_path):
 
 
 @pytest.fixture
-def pair(rabbit, redis_server, tmp_path):
+def pair(new_broker, redis_server, tmp_path):
     """pair(*options, settings=, concurrency=, ...) starts Celery's worker and the tested one."""
     from pair import Pair, Side
     with contextlib.ExitStack() as stack:
         def start(*options, **more):
-            sides = [Side(stack, rabbit, redis_server, tmp_path / name, judge, options, **more)
+            sides = [Side(stack, new_broker, redis_server, tmp_path / name, judge, options, **more)
                      for name, judge in (("judge", True), ("tested", JUDGE))]
             for side in sides:
                 side.worker.wait_ready()
@@ -133,6 +211,7 @@ def app(broker, results):
     from celery import Celery
     client = Celery("client", broker=broker.url, backend=results.url, set_as_current=False)
     client.conf.broker_connection_retry = False
+    client.conf.broker_transport_options = broker.transport_options or {}
     yield client
     client.close()
 

@@ -1,10 +1,7 @@
 """Remote control by hand: requests to workers' mailboxes with any part bent, and their replies."""
 import json
-import socket
 import time
 import uuid
-
-import amqp
 
 from services.keeper import wait_until
 
@@ -30,10 +27,7 @@ class Mailbox:
         self.broker, self.namespace = broker, namespace
         self.exchange = f"{namespace}.pidbox"
         self.oid = str(uuid.uuid4())
-        self.link = amqp.Connection(f"127.0.0.1:{broker.rabbit.port}", virtual_host=broker.vhost)
-        self.link.connect()
-        self.channel = self.link.channel()
-        self.channel.exchange_declare(self.exchange, "fanout", durable=False, auto_delete=False)
+        self.link = broker.link()
         self.replies = []
         self.reply_to = self.listen(f"reply.{namespace}.pidbox", self.oid)
 
@@ -42,18 +36,12 @@ class Mailbox:
 
     def listen(self, exchange, key):
         """Replies sent there are gathered in `replies`."""
-        self.channel.exchange_declare(exchange, "direct", durable=False, auto_delete=False)
-        queue = self.channel.queue_declare(f"{key}.{exchange}", exclusive=True).queue
-        self.channel.queue_bind(queue, exchange, key)
-        self.channel.basic_consume(queue, no_ack=True,
-                                   callback=lambda message: self.replies.append(Reply(message)))
+        self.link.listen(exchange, key, lambda message: self.replies.append(Reply(message)))
         return {"exchange": exchange, "routing_key": key}
 
     def post(self, body, content_type="application/json", headers=None, **properties):
         """Any bytes as a request."""
-        self.channel.basic_publish(
-            amqp.Message(body, content_type=content_type, content_encoding="utf-8",
-                         application_headers=headers, **properties), self.exchange, "")
+        self.link.post(self.exchange, body, content_type, headers, **properties)
 
     def send(self, method, arguments=None, *, destination=None, headers=None, ticket=None, **more):
         """A request as of 5.7; `more` replaces or adds keys of the body. Returns the ticket."""
@@ -73,10 +61,7 @@ class Mailbox:
 
     def pump(self, seconds):
         """Takes in what comes, at most so long."""
-        try:
-            self.link.drain_events(timeout=max(seconds, 0.001))
-        except (socket.timeout, TimeoutError):
-            pass
+        self.link.pump(seconds)
 
     def take(self, ticket, count=1, timeout=10):
         """The replies with this ticket, taken out of `replies`."""

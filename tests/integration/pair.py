@@ -1,7 +1,7 @@
 """Celery's worker and the one under test, side by side in the same state."""
 import threading
 
-from conftest import fresh_broker, fresh_results
+from conftest import fresh_results
 from likeness import differences
 from mailbox import Mailbox
 from worker import Worker
@@ -10,17 +10,17 @@ NODE = "pair@test"
 
 
 class Side:
-    """One worker with a virtual host and a database of its own."""
+    """One worker with a broker and a database of its own."""
 
-    def __init__(self, stack, rabbit, redis_server, folder, judge, options, **more):
-        self.broker = stack.enter_context(fresh_broker(rabbit))
+    def __init__(self, stack, new_broker, redis_server, folder, judge, options, **more):
+        self.broker = stack.enter_context(new_broker())
         self.results = stack.enter_context(fresh_results(redis_server))
         self.broker.declare()
         self.mailbox = Mailbox(self.broker)
         stack.callback(self.mailbox.close)
         folder.mkdir()
         self.worker = Worker(folder, self.broker.url, self.results.url, *options, judge=judge,
-                             name=NODE, ready=False, **more)
+                             name=NODE, ready=False, broker=self.broker, **more)
         stack.callback(self._end)
 
     def _end(self):

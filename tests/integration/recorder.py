@@ -1,9 +1,7 @@
-"""Hears every event of a virtual host as it is on the wire."""
+"""Hears every event of a broker as it is on the wire."""
 import json
 import threading
 import time
-
-import amqp
 
 from services.keeper import wait_until
 
@@ -34,7 +32,7 @@ class Recorder:
         self.messages, self.is_over = [], False
 
     def __enter__(self):
-        self.channel = self._open()
+        self._open()
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
         return self
@@ -45,27 +43,14 @@ class Recorder:
         self.link.close()
 
     def _open(self):
-        self.link = amqp.Connection(f"127.0.0.1:{self.broker.rabbit.port}",
-                                    virtual_host=self.broker.vhost)
-        self.link.connect()
-        channel = self.link.channel()
-        channel.exchange_declare(self.exchange, "topic", durable=True, auto_delete=False)
-        self.queue = channel.queue_declare("recorder", durable=True, auto_delete=False).queue
-        channel.queue_bind(self.queue, self.exchange, "#")
-        channel.basic_consume(self.queue, callback=self._take)
-        return channel
-
-    def _take(self, message):
-        self.messages.append(Message(message))
-        message.channel.basic_ack(message.delivery_tag)
+        self.link = self.broker.link()
+        self.link.hear(self.exchange, lambda message: self.messages.append(Message(message)))
 
     def _read(self):
         while not self.is_over:
             try:
-                self.link.drain_events(timeout=0.1)
-            except TimeoutError:
-                pass
-            except (OSError, amqp.exceptions.AMQPError):
+                self.link.pump(0.1)
+            except OSError:
                 if not self.is_over:
                     self._open()
 

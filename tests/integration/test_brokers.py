@@ -12,6 +12,8 @@ from broker import Broker
 from results import Results
 from services.keeper import wait_until
 
+pytestmark = pytest.mark.brokers("rabbitmq", why="its subject is RabbitMQ")
+
 
 @pytest.fixture
 def queue(broker):

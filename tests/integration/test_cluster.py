@@ -3,7 +3,6 @@ import json
 
 import pytest
 
-import messages
 from mailbox import Mailbox
 from pythons import python_of
 from services.keeper import wait_until
@@ -109,7 +108,6 @@ def test_we_see_neighbours_come_and_get_lost(join):
 def test_odd_events_of_neighbours_do_no_harm(join, box, broker, results):
     """C-39"""
     one = join("tested")
-    broker.channel.exchange_declare("celeryev", "topic", durable=True, auto_delete=False)
     for body, key in (
             (b"{}", "worker.heartbeat"), (b"[]", "worker.online"), (b"{{{", "worker.heartbeat"),
             (b'{"hostname": 5, "type": 7}', "worker.heartbeat"), (b"[[[", "worker.online"),
@@ -121,9 +119,7 @@ def test_odd_events_of_neighbours_do_no_harm(join, box, broker, results):
              "worker.elect.ack"),
             (json.dumps({"hostname": "x@y", "type": "worker-online", "clock": "a", "freq": "b",
                          "timestamp": None, "pid": []}).encode(), "worker.online")):
-        broker.channel.basic_publish(messages.Message(
-            body, headers={"hostname": "x@y"}, content_type="application/json",
-            content_encoding="utf-8"), "celeryev", key)
+        broker.post("celeryev", key, body, {"hostname": "x@y"})
     box.settle()
     assert results.value(broker.send("add", (1, 2), queue="tested")) == 3
     assert one.is_alive()

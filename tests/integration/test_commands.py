@@ -160,7 +160,7 @@ class TestCheck:
                    env=mail_env(smtp))
         found = verdicts(done)
         assert done.returncode == 0, done.stdout
-        assert found["broker"].startswith("ok") and str(broker.rabbit.port) in found["broker"]
+        assert found["broker"].startswith("ok") and str(broker.port) in found["broker"]
         assert found["results"].startswith("ok") and str(results.port) in found["results"]
         assert found["email"].startswith("ok") and str(smtp.port) in found["email"]
         assert "guest:guest" not in done.stdout

@@ -67,8 +67,7 @@ def test_switched_on_they_survive_the_connection(queue, worker, results, box, re
     worker(settings={"worker_send_task_events": False})
     box.cast("enable_events")
     box.settle()
-    queue.close()
-    queue.rabbit.close_connections(queue.vhost)
+    queue.server_closes()
     recorder.wait(1, type="task-succeeded", uuid=run_one(queue, results), timeout=20)
 
 
@@ -76,6 +75,7 @@ def test_the_heartbeat_asked_for_is_short(queue, worker, box, recorder):
     """C-33"""
     one = worker("--heartbeat-interval", 60)
     recorder.wait(1, type="worker-online", host=one.node)
+    box.settle()
     assert box.ask("heartbeat") is None
     beat = recorder.wait(1, type="worker-heartbeat", host=one.node)[-1]
     assert beat["freq"] == 5 and not {"active", "processed", "loadavg"} & set(beat)

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 
-import amqp
 import pytest
 
 from mailbox import Mailbox
@@ -75,6 +74,8 @@ def test_the_worker_answers_when_it_is_meant(box):
 def test_the_worker_is_silent_when_another_is_meant(box):
     """C-4 C-5 C-8"""
     for what, change in SILENT.items():
+        if JUDGE and what == "method a list":
+            continue  # Celery says which TypeError it was
         ticket = box.send(**{"method": "ping", **change})
         box.settle()
         assert not [reply for reply in box.replies if reply.ticket == ticket], what
@@ -185,6 +186,7 @@ def test_headers_are_not_needed(box):
         wait_until(lambda: box.pump(0.1) or len(box.replies) > before, 5, f"{headers}")  # noqa: B023
 
 
+@pytest.mark.brokers("rabbitmq", why="queues have no arguments there")
 def test_the_mailbox_is_declared_as_celerys(broker, one, box):
     """C-10"""
     queue = broker.rabbit.api("GET", f"/queues/{broker.vhost}/w1@wire.test.celery.pidbox")
@@ -200,6 +202,7 @@ def test_the_mailbox_is_declared_as_celerys(broker, one, box):
         [("w1@wire.test.celery.pidbox", "")]
 
 
+@pytest.mark.brokers("rabbitmq", why="queues have no arguments there")
 def test_settings_change_the_mailbox(broker, worker):
     """C-7 C-10"""
     broker.declare()
@@ -216,8 +219,7 @@ def test_settings_change_the_mailbox(broker, worker):
 def test_without_remote_control_there_is_no_mailbox(broker, worker):
     broker.declare()
     worker(settings={"worker_enable_remote_control": False})
-    assert not [name for name in broker.rabbit.queues(broker.vhost)
-                if "pidbox" in name and ".reply." not in name]  # mingle waits for replies
+    assert not [name for name in broker.bound("celery.pidbox") if ".reply." not in name]
 
 
 @pytest.mark.smallage_only("Celery's worker ends: the queue is exclusive")
@@ -285,7 +287,7 @@ def test_two_hundred_pings_at_once_are_answered(broker, one):
             if box.replies:
                 wrong.append([reply.body for reply in box.replies])
             box.close()
-        except (AssertionError, OSError, amqp.AMQPError) as error:
+        except (AssertionError, OSError) as error:
             wrong.append(f"{number}: {error}")
 
     threads = [threading.Thread(target=client, args=(i,)) for i in range(20)]
@@ -332,17 +334,18 @@ def test_celerys_client_gets_its_own_answers_in_twenty_threads(one, app):
     assert not wrong, wrong[:3]
 
 
+@pytest.mark.judge_cannot("redis", "replies nobody reads stay for ever")
 def test_killed_clients_leave_nothing(broker, one, box):
     """Their reply queues go with their connections."""
     for i in range(KILLED_CLIENTS):
         client = Mailbox(broker)
         client.send("stats")
         if i % 2:
-            client.link.transport.sock.close()
+            client.link.drop()
         else:
             client.close()
     box.settle()
-    wait_until(lambda: len([name for name in broker.rabbit.queues(broker.vhost)
+    wait_until(lambda: len([name for name in broker.queues()
                             if name.startswith(box.oid) or ".reply." in name]) <= 1, 20,
                "only our own reply queue", 0.2)
     assert JUDGE or one.is_alive()

@@ -1,5 +1,4 @@
 """Queues that remote control adds and cancels, and the stop it asks for; by Celery's own client."""
-import amqp
 import pytest
 
 from services.keeper import wait_until
@@ -22,13 +21,14 @@ def test_an_added_queue_is_consumed_until_it_is_cancelled(broker, worker, result
     assert reply == [{node: {"ok": "no longer consuming from later"}}]
     wait_until(lambda: names(app, node) == ["celery"], 1, "the queue off the list", 0.05)
     broker.send("add", (1, 2), queue="later")
-    broker.rabbit.wait_ready(broker.vhost, "later", ready=1)
+    broker.wait_counts(1, 0, "later")
     assert results.value(broker.send("add", (2, 2))) == 4
     # Known by name, it comes back as it was.
     app.control.add_consumer("later", destination=[node], reply=True, timeout=5)
-    broker.rabbit.wait_ready(broker.vhost, "later", ready=0)
+    wait_until(lambda: broker.counts("later")[0] == 0, 10, "an empty queue")
 
 
+@pytest.mark.brokers("rabbitmq", why="queues have no arguments there")
 def test_an_added_queue_is_declared_as_asked(broker, worker, results, app):
     """C-29: exchange, type, key and options; unknown options are ignored."""
     broker.declare()
@@ -46,6 +46,7 @@ def test_an_added_queue_is_declared_as_asked(broker, worker, results, app):
     assert results.value(broker.send("add", (1, 2), queue="deep")) == 3
 
 
+@pytest.mark.brokers("rabbitmq", why="queues have no arguments there")
 @pytest.mark.deviates("Celery's worker ends: 406 PRECONDITION_FAILED")
 def test_a_queue_declared_otherwise_takes_nothing_down(broker, worker, results, app):
     """C-29"""
@@ -73,14 +74,14 @@ def test_added_queues_outlive_the_connection(broker, worker, results, app):
     app.control.add_consumer("gone", destination=[one.node], reply=True, timeout=5)
     app.control.cancel_consumer("gone", destination=[one.node], reply=True, timeout=5)
     app.close()
-    broker.close()
-    broker.rabbit.close_connections(broker.vhost)
+    broker.server_closes()
     assert results.value(broker.send("add", (1, 2), queue="kept")) == 3
     assert results.value(broker.send("add", (1, 3))) == 4
     broker.send("add", (1, 2), queue="gone")
-    broker.rabbit.wait_ready(broker.vhost, "gone", ready=1)
+    wait_until(lambda: broker.counts("gone")[0] == 1, 10, "a message that waits")
 
 
+@pytest.mark.brokers("rabbitmq", why="any name will do elsewhere")
 def test_what_is_no_queue_is_answered_all_the_same(broker, worker, app):
     """C-29: what came of it is in the log."""
     broker.declare()
@@ -111,13 +112,12 @@ def test_requests_of_a_lost_connection_are_answered_on_the_next(broker, worker, 
     one = worker()
     for _ in range(3):
         app.close()
-        broker.close()
-        broker.rabbit.close_connections(broker.vhost)
+        broker.server_closes()
         wait_until(lambda: _ping(app, one.node), 20, "answer to ping", 0.2)
 
 
 def _ping(app, node):
     try:
         return app.control.ping([node], timeout=1) == [{node: {"ok": "pong"}}]
-    except (OSError, amqp.AMQPError):
+    except app.connection_for_read().connection_errors:
         return False

@@ -9,6 +9,7 @@ from worker import JUDGE
 ASKED = [("stats", {}), ("conf", {}), ("conf", {"with_defaults": True}), ("report", {})]
 
 
+@pytest.mark.brokers("rabbitmq", why="the list has AMQP's addresses")
 @pytest.mark.parametrize("other", ["amqp://me:hidden@127.0.0.1:1/v", "amqp://me:h%40dden@h2",
                                    "amqp://:hidden@h3//x"])
 def test_fail_over_urls_are_shown_without_passwords(broker, worker, other):

@@ -284,11 +284,9 @@ def test_times_are_true_in_every_zone(queue, worker, recorder):
 
 
 def _broadcast(queue, method, **arguments):
-    queue.channel.exchange_declare("celery.pidbox", "fanout", durable=False, auto_delete=False)
-    body = json.dumps({"method": method, "arguments": arguments, "destination": None,
-                       "pattern": None, "matcher": None})
-    queue.channel.basic_publish(messages.Message(body, content_type="application/json",
-                                                 content_encoding="utf-8"), "celery.pidbox", "")
+    queue.post("celery.pidbox", "", json.dumps({
+        "method": method, "arguments": arguments, "destination": None, "pattern": None,
+        "matcher": None}))
 
 
 @pytest.mark.prefork
@@ -311,6 +309,7 @@ def test_terminate_and_revoke_are_told(queue, worker, recorder):
     assert {k: recorder.events(uuid=later)[0][k] for k in expected} == expected
 
 
+@pytest.mark.brokers("rabbitmq", why="its connections have names and heartbeats")
 @pytest.mark.smallage_only("Celery restarts both of its connections")
 def test_the_loss_of_the_publishing_connection_leaves_the_consumer_alone(queue, worker, recorder):
     """C-71"""

@@ -34,8 +34,8 @@ def test_the_start_does_not_wait_for_answers(queue, worker):
     one = worker()
     assert time.monotonic() - one.started < 1
     one.wait_log("mingle: all alone")
-    queues = queue.rabbit.queues(queue.vhost)
-    assert not [name for name in queues if ".reply." in name], queues
+    queues = queue.bound("reply.celery.pidbox")
+    assert not queues, queues
 
 
 @pytest.mark.parametrize("option", ["--without-mingle", "--without-gossip"])
@@ -43,8 +43,7 @@ def test_each_can_be_switched_off(queue, worker, option):
     one = worker(option, alone=False)
     time.sleep(1.5)
     has_mingle = "mingle" in one.log
-    has_gossip = bool([name for name in queue.rabbit.queues(queue.vhost)
-                       if name.startswith("celeryev.")])
+    has_gossip = bool(queue.bound("celeryev"))
     assert (has_mingle, has_gossip) == (option == "--without-gossip", option == "--without-mingle")
 
 
@@ -52,8 +51,7 @@ def test_the_clock_follows_the_others(queue, worker, recorder):
     """C-39"""
     one = worker(alone=False)
     recorder.wait(1, type="worker-heartbeat", host=one.node)
-    queue.channel.basic_publish(_event("worker-heartbeat", "other@h", clock=100000),
-                                "celeryev", "worker.heartbeat")
+    _tell(queue, "worker-heartbeat", "other@h", clock=100000)
     wait_until(lambda: recorder.events("worker-heartbeat", host=one.node)[-1]["clock"] > 100000,
                10, "the clock")
 
@@ -64,34 +62,26 @@ def test_what_cannot_be_understood_is_passed_over(queue, worker, recorder):
     recorder.wait(1, type="worker-heartbeat", host=one.node)
     for bad in (b"{{{", b"[1]", b"7", b'{"type": 5}', b'{"type":"worker-x","clock":"y"}',
                 b'{"type":"worker-heartbeat","hostname":7,"clock":-5}'):
-        queue.channel.basic_publish(_raw(bad), "celeryev", "worker.heartbeat")
+        queue.post("celeryev", "worker.heartbeat", bad)
     count = len(recorder.events("worker-heartbeat", host=one.node))
     recorder.wait(count + 2, type="worker-heartbeat", host=one.node)
 
 
-def _raw(body):
-    import amqp
-    return amqp.Message(body, content_type="application/json", content_encoding="utf-8")
-
-
-def _event(type, host, **fields):
-    message = _raw(json.dumps({"type": type, "hostname": host, "timestamp": time.time(),
-                               "pid": 1, **fields}))
-    message.properties["application_headers"] = {"hostname": host}
-    return message
+def _tell(queue, type, host, **fields):
+    """An event of another worker."""
+    body = json.dumps({"type": type, "hostname": host, "timestamp": time.time(), "pid": 1, **fields})
+    queue.post("celeryev", type.replace("-", "."), body, {"hostname": host})
 
 
 def test_a_node_that_falls_silent_is_missed(queue, worker, recorder):
     """C-39"""
     one = worker(alone=False, level="DEBUG")
-    queue.channel.basic_publish(_event("worker-online", "quiet@h", clock=1, freq=1.0),
-                                "celeryev", "worker.online")
+    recorder.wait(1, type="worker-heartbeat", host=one.node)
+    _tell(queue, "worker-online", "quiet@h", clock=1, freq=1.0)
     one.wait_log("quiet@h joined the party")
     one.wait_log("missed heartbeat from quiet@h", 15)
-    queue.channel.basic_publish(_event("worker-online", "polite@h", clock=1, freq=1.0),
-                                "celeryev", "worker.online")
-    queue.channel.basic_publish(_event("worker-offline", "polite@h", clock=1, freq=1.0),
-                                "celeryev", "worker.offline")
+    _tell(queue, "worker-online", "polite@h", clock=1, freq=1.0)
+    _tell(queue, "worker-offline", "polite@h", clock=1, freq=1.0)
     one.wait_log("polite@h left")
     time.sleep(6)
     assert "missed heartbeat from polite@h" not in one.log
@@ -114,18 +104,13 @@ def test_a_python_worker_joins_and_misses_us(queue, worker):
     theirs.wait_log(f"{ours.node} left")
 
 
-def _broadcast(channel, method, **arguments):
-    channel.exchange_declare("celery.pidbox", "fanout", durable=False, auto_delete=False)
-    channel.basic_publish(_raw(json.dumps({
-        "method": method, "arguments": arguments, "destination": None, "pattern": None,
-        "matcher": None})), "celery.pidbox", "")
-
-
 @pytest.mark.smallage_only("what a Python worker answers to our hello")
 def test_we_learn_clock_and_revoked_tasks_from_a_python_worker(queue, worker, results):
     theirs = worker(judge=True, queues="elsewhere")
     id = new_id()
-    _broadcast(queue.channel, "revoke", task_id=id)
+    queue.post("celery.pidbox", "", json.dumps({
+        "method": "revoke", "arguments": {"task_id": id}, "destination": None, "pattern": None,
+        "matcher": None}))
     theirs.wait_log(f"Tasks flagged as revoked: {id}")
     ours = worker(judge=False, queues="celery")
     ours.wait_log("mingle: sync with 1 nodes")
@@ -137,14 +122,12 @@ def test_we_learn_clock_and_revoked_tasks_from_a_python_worker(queue, worker, re
 
 def test_who_stands_for_an_election_is_answered(queue, worker, recorder):
     one = worker(alone=False)
-    queue.channel.basic_publish(
-        _event("worker-elect", "other@h", clock=5, id="e1", topic="task", action={"x": 1}, cver=1),
-        "celeryev", "worker.elect")
+    recorder.wait(1, type="worker-heartbeat", host=one.node)
+    _tell(queue, "worker-elect", "other@h", clock=5, id="e1", topic="task", action={"x": 1}, cver=1)
     ack = recorder.wait(1, type="worker-elect-ack", host=one.node)[0]
     assert [k for k in ack if k != "utcoffset"] == ["hostname", "pid", "clock", "id", "timestamp",
                                                     "type"]
     assert ack["id"] == "e1"
     assert [m.routing_key for m in recorder.messages if m.body == ack] == ["worker.elect.ack"]
-    queue.channel.basic_publish(_event("worker-elect", "other@h", clock=5), "celeryev",
-                                "worker.elect")
+    _tell(queue, "worker-elect", "other@h", clock=5)
     one.wait_log("election request missing field 'id'")

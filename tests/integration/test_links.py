@@ -220,10 +220,11 @@ class TestLinks:
         queue.server_closes()
         assert {r["result"] for r in results.wait_all(afters, 60).values()} == {13}
 
-    def test_a_link_the_broker_refuses_fails_the_task(self, queue, worker, results, sig, rabbit):
+    @pytest.mark.brokers("rabbitmq", why="it can refuse single messages")
+    def test_a_link_the_broker_refuses_fails_the_task(self, queue, worker, results, sig):
         """T-172"""
         queue.declare("full")
-        rabbit.api("PUT", f"/policies/{queue.vhost}/full", {
+        queue.rabbit.api("PUT", f"/policies/{queue.vhost}/full", {
             "pattern": "^full$", "apply-to": "queues",
             "definition": {"max-length": 1, "overflow": "reject-publish"}})
         queue.publish("x", queue="full")
@@ -462,8 +463,9 @@ class TestErrbacks:
         queue.wait_empty()
         assert queue.peek("errors") is None
 
+    @pytest.mark.brokers("rabbitmq", why="it can refuse single messages")
     def test_an_errback_nobody_can_send_does_not_stop_the_worker(self, queue, worker, results,
-                                                                 sig, rabbit):
+                                                                 sig):
         """T-172"""
         queue.channel.queue_declare("odd", durable=False, auto_delete=False)
         worker(settings={"task_acks_late": True})

@@ -5,13 +5,17 @@ from services.keeper import wait_until
 
 
 def pings(app, node, timeout=5):
-    return app.control.ping(destination=[node], timeout=timeout)
+    try:
+        return app.control.ping(destination=[node], timeout=timeout)
+    except app.connection_for_read().connection_errors:  # its own was closed, too
+        return []
 
 
 def answers(node):
     return [{node: {"ok": "pong"}}]
 
 
+@pytest.mark.brokers("rabbitmq", why="exchanges have no properties elsewhere")
 @pytest.mark.deviates("Celery ends when its exchange was declared otherwise")
 def test_an_exchange_declared_otherwise_costs_only_remote_control(worker, app, broker):
     """Tasks go on, and it is tried again."""
@@ -29,6 +33,6 @@ def test_control_comes_back_with_the_connection(worker, app, broker):
     """C-59"""
     one = worker()
     assert pings(app, one.node) == answers(one.node)
-    broker.rabbit.ctl("close_all_connections", "test")
+    broker.server_closes()
     wait_until(lambda: pings(app, one.node, 1), 30, "an answer")
     assert app.send_task("testtasks.add", (1, 2)).get(timeout=10) == 3

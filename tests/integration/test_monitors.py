@@ -24,8 +24,7 @@ LINE = re.compile(r"^(\S+) \[(.+?)\] (.+?): ?(.*)$")
 
 def is_watched(broker):
     """A monitor has bound its queue."""
-    bound = broker.rabbit.api("GET", f"/bindings/{broker.vhost}")
-    return [each for each in bound if each["source"] == "celeryev" and each["routing_key"] == "#"]
+    return "#" in broker.bound("celeryev").values()
 
 
 class Dump:
@@ -79,7 +78,9 @@ def test_the_dump_shows_every_field(broker, worker, results, dump):
     seen = dump()
     # The monitor's own request makes each worker known at once.
     first = seen.wait("heartbeat")[0]
-    assert first[0] == one.node and "freq=5" in first[3] and "active=" not in first[3]
+    assert first[0] == one.node
+    if broker.kind == "rabbitmq":  # elsewhere it asks before it listens
+        assert "freq=5" in first[3] and "active=" not in first[3]
     beats = [row for row in seen.wait("heartbeat", 4) if "freq=2.0" in row[3]]
     for field in ("active", "processed", "loadavg", "sw_ident", "sw_ver", "sw_sys", "pid", "clock"):
         assert f"{field}=" in beats[0][3], beats[0]

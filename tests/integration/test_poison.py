@@ -108,14 +108,12 @@ def test_ten_thousand_mutated_messages_cost_no_good_one(broker, worker, results,
     rng = random.Random(SEED)
     broker.declare()
     one = worker(concurrency=2, pool=pool, level="CRITICAL", ready=False)
-    plain = amqp.Connection(f"127.0.0.1:{broker.rabbit.port}", virtual_host=broker.vhost)
-    plain.connect()
-    channel = plain.channel()
+    publish_one, close = broker.publisher()
     good, refused = [], 0
     rss = []
 
     def publish(body, headers, properties):
-        channel.basic_publish(messages.Message(body, headers=headers, **properties), "", "celery")
+        publish_one(body, headers, **properties)
 
     for n in range(COUNT):
         if n % 10 == 0:
@@ -133,7 +131,7 @@ def test_ten_thousand_mutated_messages_cost_no_good_one(broker, worker, results,
             results.wait(good[-1], timeout=60)
             if n >= COUNT // 5:
                 rss.append(one.rss())
-    plain.close()
+    close()
     found = results.wait_all(good, 120)
     assert [found[id]["result"] for id in good] == list(range(0, COUNT, 10))
     assert one.is_alive() and refused < COUNT // 4

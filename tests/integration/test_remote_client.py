@@ -311,8 +311,7 @@ class TestExitCode:
 
 class TestTraces:
     def queues(self, broker):
-        return [name for name in broker.rabbit.queues(broker.vhost)
-                if name.endswith(".reply.celery.pidbox")]
+        return [name for name in broker.queues() if name.endswith(".reply.celery.pidbox")]
 
     def test_a_killed_client_leaves_no_queue(self, broker, tmp_path):
         one = subprocess.Popen([BUILD / "bin/smallage", "ping", "-b", broker.url, "-t", "60", "-d",

@@ -55,7 +55,7 @@ def test_the_worker_ends_when_its_spawner_is_gone(queue, worker, tmp_path, pool)
                    if "spawner" in pathlib.Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(spawner, signal.SIGKILL)
     assert one.wait_end(25) == 1
-    queue.wait_counts(1, 0)
+    queue.wait_left(1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
@@ -135,10 +135,10 @@ def test_insisting_ends_at_once(queue, worker, tmp_path):
 
 
 def test_a_stop_ends_while_a_retry_cannot_be_published(queue, worker, results):
-    with services.Relay(queue.rabbit.port) as relay:
+    with services.Relay(queue.port) as relay:
         # The connection that publishes opens with the first message.
         one = worker("--without-heartbeat", "--without-mingle", concurrency=1,
-                     broker_url=queue.rabbit.url(queue.vhost, port=relay.port))
+                     broker_url=queue.url_at(relay.port))
         relay.refuse()
         id = queue.send("retry", (1, 0))
         one.wait_log("publishing connection")

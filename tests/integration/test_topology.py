@@ -5,6 +5,8 @@ import pytest
 
 import messages
 
+pytestmark = pytest.mark.brokers("rabbitmq", why="its subject is RabbitMQ")
+
 
 def entities(broker):
     queues = {name: (row["durable"], row["auto_delete"], row["arguments"])

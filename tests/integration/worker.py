@@ -37,6 +37,7 @@ def _as_text(value):
 class Worker:
     """options: more arguments of the command line. settings: Celery's lower-case names.
 
+    broker: whose settings (BrokerBase.settings) count besides.
     judge: run Celery's worker (default: what SMALLAGE_WORKER says), in the interpreter `python`.
     alone: Celery's worker does not look for others (the second that takes is long in a test)."""
 
@@ -44,7 +45,8 @@ class Worker:
 
     def __init__(self, folder, broker_url, backend_url, *options, concurrency=2, queues=None,
                  pool=None, settings=None, env=None, name=None, level="INFO", ready=True,
-                 judge=JUDGE, binary=None, prefix=(), alone=True, python=sys.executable):
+                 judge=JUDGE, binary=None, prefix=(), alone=True, python=sys.executable,
+                 broker=None):
         Worker.count += 1
         self.node = name or f"w{Worker.count}-{os.getpid()}@test"
         self.dir = pathlib.Path(folder)
@@ -52,7 +54,7 @@ class Worker:
         self.judge = judge
         self.code = None
         self.may_fault = False
-        settings = dict(settings or {})
+        settings = dict((broker.settings(settings) if broker else settings) or {})
         pool = pool or os.environ.get("SMALLAGE_POOL")
         shared = ["-n", self.node, "-l", level]
         if concurrency:
