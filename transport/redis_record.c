@@ -63,10 +63,40 @@ int redis_record_read(struct redis_record *record, const char *data, size_t len,
 	return 0;
 }
 
+/* Where the members of `properties.delivery_info` begin in the message, when a mark can stand in
+ * front of them; NULL when it is more than that. */
+static const char *mark_place(struct span message)
+{
+	auto_items root, properties, info;
+	struct span value;
+
+	pyjson_items_init(&root);
+	pyjson_items_init(&properties);
+	pyjson_items_init(&info);
+	if (pyjson_items_scan(&root, message.data, message.len, NULL) < 0)
+		return NULL;
+	value = pyjson_items_find(&root, "properties");
+	if (value.data == NULL || pyjson_items_scan(&properties, value.data, value.len, NULL) < 0)
+		return NULL;
+	value = pyjson_items_find(&properties, "delivery_info");
+	if (value.data == NULL || pyjson_items_scan(&info, value.data, value.len, NULL) < 0 ||
+	    info.kind != PYJSON_OBJECT || info.count == 0 ||
+	    pyjson_items_find(&info, "redelivered").data != NULL)
+		return NULL;
+	return value.data + 1;
+}
+
 void redis_record_mark(struct str *out, const struct redis_record *record)
 {
-	size_t before = out->len;
+	const char *place = mark_place(record->message);
+	size_t before = out->len, head = place ? (size_t)(place - record->message.data) : 0;
 
+	if (place) {
+		str_add(out, record->message.data, head);
+		str_puts(out, "\"redelivered\": true, ");
+		str_add(out, place, record->message.len - head);
+		return;
+	}
 	if (envelope_mark_redelivered(out, record->message.data, record->message.len, NULL) == 0)
 		return;
 	out->len = before;
