@@ -554,6 +554,8 @@ static const char *const redis_schemes[] = {"redis", "redis+socket", "sentinel",
 
 const struct broker_driver broker_redis_driver = {
 	.schemes = redis_schemes,
+	.event_exchange_type = "fanout",
+	.has_neighbors = true,
 	.open = redis_open,
 	.consume = redis_consume,
 	.cancel = redis_cancel,
