@@ -5,16 +5,28 @@
 
 #include "base/str.h"
 #include "protocol/compression.h"
+#include "protocol/msgpack.h"
+#include "protocol/pyjson.h"
 #include "protocol/pyjson_impl.h"
+#include "protocol/yaml_text.h"
 
-static const struct {
-	const char *name, *type;
-} serializers[] = {
-	{"json", "application/json"},	      {"yaml", "application/x-yaml"},
-	{"msgpack", "application/x-msgpack"}, {"pickle", "application/x-python-serialize"},
-	{"auth", "application/data"},
+struct serializer {
+	const char *name, *type, *encoding;
+	/* To JSON text, and from a tree; NULL: JSON itself, or nothing that is read here. */
+	int (*load)(struct str *out, const char *data, size_t len, struct err *err);
+	int (*dump)(struct str *out, const json_t *value, struct err *err);
+};
+
+static const struct serializer serializers[] = {
+	{"json", "application/json", "utf-8", NULL, NULL},
+	{"yaml", "application/x-yaml", "utf-8", yaml_text_load, yaml_text_dump},
+	{"msgpack", "application/x-msgpack", "binary", msgpack_load, msgpack_dump},
+	{"pickle", "application/x-python-serialize", "binary", NULL, NULL},
+	{"auth", "application/data", "utf-8", NULL, NULL},
 };
 #define SERIALIZER_COUNT (sizeof(serializers) / sizeof(*serializers))
+
+static const struct serializer *const json_serializer = &serializers[0];
 
 static size_t max_of(const struct content_options *options)
 {
@@ -62,13 +74,36 @@ int content_unpack(struct message *m, const struct content_options *options, str
 
 /* Types */
 
-const char *content_type_of(const char *name)
+static const struct serializer *by_name(const char *name)
 {
 	for (size_t i = 0; i < SERIALIZER_COUNT; i++)
-		if (strcmp(name, serializers[i].name) == 0 ||
-		    strcmp(name, serializers[i].type) == 0)
-			return serializers[i].type;
+		if (strcmp(name, serializers[i].name) == 0)
+			return &serializers[i];
 	return NULL;
+}
+
+static const struct serializer *by_type(const char *type)
+{
+	for (size_t i = 0; i < SERIALIZER_COUNT; i++)
+		if (strcmp(type, serializers[i].type) == 0)
+			return &serializers[i];
+	return NULL;
+}
+
+const struct serializer *serializer_find(const char *name)
+{
+	const struct serializer *s = by_name(name);
+
+	return s && (s == json_serializer || s->dump) ? s : NULL;
+}
+
+const char *content_type_of(const char *name)
+{
+	const struct serializer *s = by_name(name);
+
+	if (!s)
+		s = by_type(name);
+	return s ? s->type : NULL;
 }
 
 /* Entries are names or mime types, as kombu's prepare_accept_content() takes them. */
@@ -88,14 +123,11 @@ static bool is_accepted(const char *type, const struct content_options *options)
 
 static enum content fail_refused(const char *type, struct err *err)
 {
-	const char *name = type;
+	const struct serializer *s = by_type(type);
 
-	for (size_t i = 0; i < SERIALIZER_COUNT; i++)
-		if (strcmp(type, serializers[i].type) == 0)
-			name = serializers[i].name;
 	pyjson_fail(err, ERR_REFUSED,
-		    "Refusing to deserialize untrusted content of type %.120s (%.120s)", name,
-		    type);
+		    "Refusing to deserialize untrusted content of type %.120s (%.120s)",
+		    s ? s->name : type, type);
 	return CONTENT_REFUSED;
 }
 
@@ -152,10 +184,27 @@ static int body_to_utf8(struct message *m, struct err *err)
 			   encoding);
 }
 
+static int load_body(struct message *m, const struct serializer *s,
+		     const struct content_options *options, struct err *err)
+{
+	auto_str body = STR_INIT(max_of(options));
+
+	/* kombu decodes nothing that is empty */
+	if (s == json_serializer || m->body_len == 0)
+		return 0;
+	if (!s->load)
+		return pyjson_fail(err, ERR_UNSUPPORTED, "this worker does not read %s", s->name);
+	if (s->load(&body, m->body, m->body_len, err) < 0)
+		return -1;
+	replace_body(m, &body);
+	return 0;
+}
+
 enum content content_decode(struct message *m, const struct content_options *options,
 			    struct err *err)
 {
 	const char *type = m->content_type && *m->content_type ? m->content_type : NULL;
+	const struct serializer *s;
 
 	if (m->is_decoded)
 		return CONTENT_JSON;
@@ -163,39 +212,78 @@ enum content content_decode(struct message *m, const struct content_options *opt
 		return CONTENT_RAW;
 	if (!is_accepted(type, options))
 		return fail_refused(type, err);
-	if (strcmp(type, "application/json") != 0 && !content_type_of(type))
+	s = by_type(type);
+	if (!s)
 		return CONTENT_RAW;
-	if (strcmp(type, "application/json") != 0) {
-		pyjson_fail(err, ERR_UNSUPPORTED,
-			    "content type %.120s is in accept_content, but this worker reads "
-			    "application/json only",
-			    type);
+	if (strcmp(s->encoding, "utf-8") == 0 && body_to_utf8(m, err) < 0)
 		return CONTENT_FAILED;
-	}
-	if (body_to_utf8(m, err) < 0)
+	if (load_body(m, s, options, err) < 0)
 		return CONTENT_FAILED;
 	m->is_decoded = true;
 	return CONTENT_JSON;
 }
 
+int content_read(struct message *m, const struct content_options *options, struct err *err)
+{
+	if (content_unpack(m, options, err) < 0)
+		return -1;
+	switch (content_decode(m, options, err)) {
+	case CONTENT_JSON:
+		m->content_type = "application/json";
+		return 0;
+	case CONTENT_RAW:
+		return pyjson_fail(err, ERR_REFUSED, "content type %.120s is not read here",
+				   m->content_type ? m->content_type : "(none)");
+	case CONTENT_REFUSED:
+	case CONTENT_FAILED:
+		break;
+	}
+	return -1;
+}
+
 /* Sending */
 
-int content_encode(struct str *body, const struct content_form *form,
-		   struct content_label *ret_label, struct err *err)
+static int dump_body(struct str *body, const struct serializer *s, struct err *err)
+{
+	struct str dumped = STR_INIT(body->max);
+	json_t *value = pyjson_load(body->data, body->len, err);
+	int result = value ? s->dump(&dumped, value, err) : -1;
+
+	json_decref(value);
+	if (result < 0) {
+		str_clear(&dumped);
+		return -1;
+	}
+	str_clear(body);
+	*body = dumped;
+	return 0;
+}
+
+static int compress_body(struct str *body, const struct compression *c, struct err *err)
 {
 	struct str compressed = STR_INIT(STR_MAX_DEFAULT);
 
-	*ret_label = (struct content_label){.type = "application/json", .encoding = "utf-8"};
-	if (!form->compression)
-		return 0;
-	if (compression_apply(form->compression, &compressed, body->data, body->len, err) < 0) {
+	if (compression_apply(c, &compressed, body->data, body->len, err) < 0) {
 		str_clear(&compressed);
 		return -1;
 	}
 	str_clear(body);
 	*body = compressed;
-	ret_label->compression = compression_type(form->compression);
 	return 0;
+}
+
+int content_encode(struct str *body, const struct content_form *form,
+		   struct content_label *ret_label, struct err *err)
+{
+	const struct serializer *s = form->serializer ? form->serializer : json_serializer;
+
+	*ret_label = (struct content_label){.type = s->type, .encoding = s->encoding};
+	if (s->dump && dump_body(body, s, err) < 0)
+		return -1;
+	if (!form->compression)
+		return 0;
+	ret_label->compression = compression_type(form->compression);
+	return compress_body(body, form->compression, err);
 }
 
 void content_label_add(const struct content_label *label, json_t *headers)

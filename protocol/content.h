@@ -27,9 +27,16 @@ int content_unpack(struct message *m, const struct content_options *options, str
 /* Makes JSON text of the body. Again on the same message it only says so again. */
 enum content content_decode(struct message *m, const struct content_options *options,
 			    struct err *err);
+/* Both, for a message that has nothing else to be looked at before: 0 with JSON text, or -1. */
+int content_read(struct message *m, const struct content_options *options, struct err *err);
+
+struct serializer;
+/* Of a name that a setting gives; NULL when it is none that this worker writes. */
+const struct serializer *serializer_find(const char *name);
 
 /* How what we send is written. All zero: JSON as it is. */
 struct content_form {
+	const struct serializer *serializer;   /* NULL = JSON */
 	const struct compression *compression; /* NULL = none */
 };
 /* What the message says of it. */

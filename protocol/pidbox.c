@@ -123,8 +123,8 @@ int pidbox_decode(struct pidbox_request *r, const struct message *m, struct err 
 				   m->content_type ? m->content_type : "(none)");
 	const struct value *compression = find_header(m, "compression");
 
-	if (compression && value_is_truthy(compression))
-		return err_set(err, ERR_UNSUPPORTED, "compressed control messages are not read");
+	if (compression && value_is_truthy(compression) && !m->is_unpacked)
+		return err_set(err, ERR_UNSUPPORTED, "the body is still compressed");
 	if (read_clock(&r->clock, find_header(m, "clock"), err) < 0)
 		return -1;
 	r->body = pyjson_load(m->body ? m->body : "", m->body_len, err);

@@ -171,9 +171,11 @@ static void take_answer(struct remote *r, const struct pidbox_answer *a, size_t 
 static void on_mail(void *ctx, struct message *message)
 {
 	struct remote *r = ctx;
-	struct pidbox_answer a;
+	const struct content_options content = config_content(r->config);
+	struct pidbox_answer a = {0};
 
-	if (pidbox_answer_decode(&a, message, &r->client.broker_err) == 0) {
+	if (content_read(message, &content, &r->client.broker_err) == 0 &&
+	    pidbox_answer_decode(&a, message, &r->client.broker_err) == 0) {
 		if (pidbox_answer_is_for(&a, r->ticket))
 			take_answer(r, &a, message->body_len);
 		else if (pidbox_answer_is_for(&a, r->probe))
@@ -220,13 +222,19 @@ static int ask(struct remote *r, const char *method, const json_t *arguments, co
 	const struct exchange_def exchange = {.name = r->exchange, .type = "fanout"};
 	json_t *headers = pidbox_ask_headers(1, (double)clock_wall_us() / 1e6 + r->timeout_s);
 	auto_str body = STR_INIT(r->config->worker_max_message_bytes);
-	int result = pidbox_ask_body(&body, &question);
+	struct content_label label = {0};
+	int result;
+
+	if (pidbox_ask_body(&body, &question) < 0)
+		result = err_set(err, ERR_LIMIT, "the arguments are too long");
+	else
+		result = content_encode(&body, &r->config->mail_form, &label, err);
 	const struct publication p = {
 		.exchange = r->exchange,
 		.routing_key = "",
 		.declare_exchange = &exchange,
-		.content_type = "application/json",
-		.content_encoding = "utf-8",
+		.content_type = label.type,
+		.content_encoding = label.encoding,
 		.priority = 0,
 		.delivery_mode = 2,
 		.headers = headers,
@@ -234,8 +242,8 @@ static int ask(struct remote *r, const char *method, const json_t *arguments, co
 		.body_len = body.len,
 	};
 
-	result = result == 0 ? broker_publish(r->client.broker, &p, on_published, r, err)
-			     : err_set(err, ERR_LIMIT, "the arguments are too long");
+	if (result == 0)
+		result = broker_publish(r->client.broker, &p, on_published, r, err);
 	json_decref(headers);
 	return result;
 }

@@ -1,11 +1,15 @@
 """What bodies are written in: compression and serializers, tasks.md section 9, lines 34 to 42."""
+import datetime
 import json
+import os
+import subprocess
 
 import pytest
-from kombu import compression
+from kombu import compression, serialization
 
 import messages
 from messages import new_id
+from worker import BUILD, SANITIZERS
 
 COMPRESSIONS = {"gzip": "application/x-gzip", "bzip2": "application/x-bz2",
                 "lzma": "application/x-lzma", "brotli": "application/x-brotli",
@@ -96,3 +100,158 @@ class TestCompression:
         message = queue.get("celery")
         assert "compression" not in message.headers
         assert json.loads(message.body)[0] == [5, 60]
+
+
+TYPES = {"msgpack": ("application/x-msgpack", "binary"), "yaml": ("application/x-yaml", "utf-8")}
+SERIALIZERS = list(TYPES)
+UTC = datetime.timezone.utc
+VALUES = [None, True, -1, 2 ** 63 - 1, 1.5, 1e16, float("inf"), "", "Zażółć 😀\n", "null", "1",
+          [[]], {"k": [1, {"x": None}], "": 1}, "x" * 3000, {"y" * 2000: 1}]
+MORE = {"msgpack": [b"abc", b"\xff\xfe", {"bytes": b""}],
+        "yaml": [b"abc", b"\xff\xfe", datetime.date(2026, 1, 2), 10 ** 30,
+                 datetime.datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
+                 datetime.datetime(2026, 1, 2, 3, 4)]}
+
+
+def loads(message):
+    """The body, decoded by kombu as the message says."""
+    assert "compression" not in message.headers
+    return serialization.loads(message.body, message.content_type, message.content_encoding,
+                               accept=list(dict(TYPES.values())) + ["application/json"])
+
+
+def dumps(name, value):
+    """(body, properties)"""
+    kind, encoding, body = serialization.dumps(value, serializer=name)
+    assert (kind, encoding) == TYPES[name]
+    return body, {"content_type": kind, "content_encoding": encoding}
+
+
+class TestSerializers:
+    @pytest.fixture(params=SERIALIZERS)
+    def name(self, request):
+        return request.param
+
+    @pytest.fixture
+    def run(self, queue, worker, name):
+        return worker(settings={"accept_content": ["json", name]})
+
+    def test_values_reach_the_task_and_come_back(self, app, run, name):
+        """T-34 T-35"""
+        waiting = [(value, app.send_task("testtasks.echo", (value,), {"more": value},
+                                         serializer=name)) for value in VALUES + MORE[name]]
+        for value, result in waiting:
+            assert result.get(timeout=20) == value
+
+    def test_two_references_to_one_value(self, queue, results, run, name):
+        """T-35"""
+        value = {"a": [1, 2]}
+        id = new_id()
+        body, properties = dumps(name, [[[value, value, {"b": value}]], {}, {}])
+        assert name != "yaml" or b"&id001" in body.encode()
+        queue.publish(body, messages.headers("testtasks.echo", id),
+                      **messages.properties(id, **properties))
+        assert results.value(id) == [value, value, {"b": value}]
+
+    def test_a_version_1_message_runs(self, queue, results, run, name):
+        """T-34 T-35"""
+        id = new_id()
+        body, properties = dumps(name, {"task": "testtasks.add", "id": id, "args": [1],
+                                        "kwargs": {"y": 2}})
+        queue.publish(body, **messages.properties(id, **properties))
+        assert results.value(id) == 3
+
+    def test_a_compressed_message_runs(self, app, run, name):
+        """T-38"""
+        value = ["x" * 100] * 100
+        assert app.send_task("testtasks.echo", (value,), serializer=name,
+                             compression="zstd").get(timeout=20) == value
+
+    def test_it_is_rejected_where_it_is_not_accepted(self, queue, results, worker, name):
+        """T-12"""
+        run = worker()
+        id = new_id()
+        body, properties = dumps(name, [[1, 2], {}, {}])
+        queue.publish(body, messages.headers("testtasks.add", id),
+                      **messages.properties(id, **properties))
+        queue.wait_empty()
+        run.wait_log(f"Refusing to deserialize untrusted content of type {name} ")
+        assert len(queue.dead(1)) == 1 and results.record(id) is None
+
+    def test_what_is_not_of_its_form_is_acked(self, queue, results, run, name):
+        """T-11"""
+        for body in (b"[", b"\xc1", b"\x92\x01", b"!!python/tuple [1]"):
+            id = new_id()
+            queue.publish(body, messages.headers("testtasks.add", id), **messages.properties(
+                id, content_type=TYPES[name][0], content_encoding="binary"))
+        queue.wait_empty()
+        assert results.value(queue.send("add", (20, 22))) == 42
+
+    def test_a_retry_is_written_as_task_serializer_says(self, queue, results, worker, name):
+        """T-34 T-35"""
+        run = worker(settings={"accept_content": ["json", name], "task_serializer": name})
+        id = queue.send("retry", (5, 60), {}, tenant="acme")
+        results.wait(id, "RETRY")
+        queue.wait_counts(0, 1)
+        run.stop()
+        message = queue.get("celery")
+        assert (message.content_type, message.content_encoding) == TYPES[name]
+        assert loads(message)[0] == [5, 60] and message.headers["tenant"] == "acme"
+
+    def test_a_chain_in_it_goes_on_in_it(self, queue, app, results, worker, name):
+        """T-34 T-35"""
+        worker(settings={"accept_content": [name], "task_serializer": name})
+        step = {"task": "testtasks.add", "args": [10], "kwargs": {}, "options": {"task_id": new_id()},
+                "subtask_type": None, "immutable": False}
+        body, properties = dumps(name, [[1, 2], {}, {"chain": [step]}])
+        id = new_id()
+        queue.publish(body, messages.headers("testtasks.add", id),
+                      **messages.properties(id, **properties))
+        assert results.value(id) == 3
+        assert results.value(step["options"]["task_id"]) == 13
+
+    def test_remote_control_speaks_it(self, queue, app, worker, name):
+        worker(settings={"accept_content": [name], "task_serializer": name})
+        app.conf.update(task_serializer=name, accept_content=[name])
+        replies = app.control.inspect(timeout=5, limit=1).ping()
+        assert list(replies.values()) == [{"ok": "pong"}]
+        stats = app.control.inspect(timeout=5, limit=1).stats()
+        assert list(stats.values())[0]["pid"] > 0
+
+
+def smallage(broker, *args, **settings):
+    clean = {k: v for k, v in os.environ.items()
+             if not k.startswith(("CELERY_", "REDIS_", "SMALLAGE_"))}
+    env = {f"CELERY_{key.upper()}": value for key, value in settings.items()}
+    return subprocess.run([BUILD / "bin/smallage", *args, "-b", broker.url], check=True, text=True,
+                          stdout=subprocess.PIPE, timeout=30, env={**clean, **SANITIZERS, **env})
+
+
+@pytest.mark.smallage_only("its own commands")
+class TestCommands:
+    @pytest.mark.parametrize("name", SERIALIZERS)
+    def test_call_writes_what_kombu_reads(self, queue, name):
+        """T-34 T-35"""
+        values = VALUES + MORE[name]
+        smallage(queue, "call", "testtasks.echo", "--no-wait", "--args",
+                 serialization.dumps([values], serializer="json")[2], "--kwargs",
+                 serialization.dumps({"more": values}, serializer="json")[2],
+                 task_serializer=name)
+        message = queue.get("celery")
+        assert (message.content_type, message.content_encoding) == TYPES[name]
+        args, kwargs, embed = loads(message)
+        assert args == [values] and kwargs == {"more": values} and embed["chain"] is None
+
+    @pytest.mark.parametrize("name", SERIALIZERS)
+    def test_inspect_asks_and_reads_in_it(self, queue, worker, name):
+        settings = {"accept_content": name, "task_serializer": name}
+        worker(settings=settings)
+        done = smallage(queue, "inspect", "ping", "--json", **settings)
+        assert [*json.loads(done.stdout).values()] == [{"ok": "pong"}]
+
+    def test_what_a_serializer_has_no_form_for_is_refused(self, queue):
+        """T-34"""
+        with pytest.raises(subprocess.CalledProcessError):
+            smallage(queue, "call", "testtasks.echo", "--no-wait", "--args",
+                     '[{"__type__": "decimal", "__value__": "1.5"}]', task_serializer="msgpack")
+        assert queue.peek("celery") is None

@@ -35,9 +35,10 @@ struct config {
 	int broker_connection_max_retries; /* -1 = for ever */
 	bool broker_connection_retry, broker_connection_retry_on_startup;
 	/* tasks */
-	char **accept_content;	       /* NULL-terminated */
-	char *task_compression;	       /* or NULL */
-	struct content_form task_form; /* of both: how a task's message is written */
+	char **accept_content;			  /* NULL-terminated */
+	char *task_serializer, *task_compression; /* the latter or NULL */
+	struct content_form task_form;		  /* of both: how a task's message is written */
+	struct content_form mail_form; /* the same for remote control, which is never compressed */
 	bool task_acks_late, task_acks_on_failure, task_acks_on_timeout;
 	bool task_reject_on_worker_lost, task_retry_on_worker_lost;
 	bool task_ignore_result, task_store_errors_even_if_ignored, task_track_started;
@@ -134,6 +135,8 @@ const char *config_where(const struct config *c, const char *name);
 /* Arguments of declared queues as JSON text (x-queue-type, x-max-priority); NULL = none. To be
  * freed. */
 char *config_queue_arguments(const struct config *c);
+/* What bodies may be written in that come to us, and how large they may be. */
+struct content_options config_content(const struct config *c);
 /* Writes all values and their sources, a line each, secrets as ********. */
 void config_dump(const struct config *c, struct str *out);
 /* The same without those that have their default. */

@@ -1,18 +1,45 @@
 /* Settings of what messages and results are written in. */
 #include <string.h>
-#include <strings.h>
 
 #include "protocol/compression.h"
 #include "worker/config/derive.h"
 
-static int check_accepted(const struct config *c, struct err *err)
+#define PICKLE_TEXT                                                                                \
+	"%s: pickle is not read or written here, because unpickling runs what the sender wants; "  \
+	"set task_serializer to json, msgpack or yaml where messages are sent"
+
+static bool is_pickle(const char *name)
 {
-	for (char **type = c->accept_content; type && *type; type++)
-		if (strcasecmp(*type, "json") != 0 && strcasecmp(*type, "application/json") != 0)
+	return strcmp(name, "pickle") == 0 || strcmp(name, "application/x-python-serialize") == 0;
+}
+
+static int check_accepted(const char *setting, char **types, struct err *err)
+{
+	for (; types && *types; types++) {
+		const char *type = content_type_of(*types);
+
+		if (is_pickle(*types))
+			return err_set(err, ERR_UNSUPPORTED, PICKLE_TEXT, setting);
+		if (!type || strcmp(type, "application/data") == 0)
 			return err_set(err, ERR_UNSUPPORTED,
-				       "accept_content: '%.60s' is not supported; this version "
-				       "reads json",
-				       *type);
+				       "%s: '%.60s' is not supported; this version reads json, "
+				       "msgpack and yaml",
+				       setting, *types);
+	}
+	return 0;
+}
+
+static int find_serializer(const char *setting, const char *name,
+			   const struct serializer **ret_found, struct err *err)
+{
+	*ret_found = serializer_find(name);
+	if (is_pickle(name))
+		return err_set(err, ERR_UNSUPPORTED, PICKLE_TEXT, setting);
+	if (!*ret_found)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "%s: '%.60s' is not supported; this version writes json, msgpack "
+			       "and yaml",
+			       setting, name);
 	return 0;
 }
 
@@ -28,8 +55,19 @@ static int find_compression(const char *setting, const char *name,
 
 int derive_content(struct config *c, struct err *err)
 {
-	if (check_accepted(c, err) < 0)
+	if (check_accepted("accept_content", c->accept_content, err) < 0 ||
+	    find_serializer("task_serializer", c->task_serializer, &c->task_form.serializer, err) <
+		    0)
 		return -1;
+	c->mail_form = c->task_form;
 	return find_compression("task_compression", c->task_compression, &c->task_form.compression,
 				err);
+}
+
+struct content_options config_content(const struct config *c)
+{
+	return (struct content_options){
+		.accept = (const char *const *)c->accept_content,
+		.max_bytes = c->worker_max_message_bytes + 65536, /* as the broker's */
+	};
 }

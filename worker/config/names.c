@@ -14,7 +14,6 @@
  * that naming it is the truth. */
 static const struct config_fixed fixed_rows[] = {
 	{"enable_utc", "true", NULL},
-	{"task_serializer", "json", NULL},
 	{"result_serializer", "json", NULL},
 	{"event_serializer", "json", NULL},
 	{"result_accept_content", "json", NULL},

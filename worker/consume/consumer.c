@@ -324,10 +324,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	memset(c, 0, sizeof(*c));
 	c->config = config;
 	c->registry = registry;
-	c->intake.content = (struct content_options){
-		.accept = (const char *const *)config->accept_content,
-		.max_bytes = config->worker_max_message_bytes + 65536, /* as the broker's */
-	};
+	c->intake.content = config_content(config);
 	requests_init(&c->requests);
 	eta_init(&c->eta, loop, &c->requests, on_due, c);
 	limiter_init(&c->limiter, registry);

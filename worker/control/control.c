@@ -230,16 +230,19 @@ static void answer(struct control *c, const struct pidbox_request *r, struct con
 	reply->headers = pidbox_reply_headers(r->ticket, ++c->mail_clock);
 }
 
-void control_handle(struct control *c, const struct message *m, struct control_reply *reply)
+void control_handle(struct control *c, struct message *m, struct control_reply *reply)
 {
-	struct pidbox_request r;
+	const struct content_options content = config_content(c->config);
+	struct pidbox_request r = {0};
 	struct err err = {0};
 
 	memset(reply, 0, sizeof(*reply));
 	str_init(&reply->body, CONTROL_MAX_REPLY + 1024);
 	lamport_tick(c->clock);
-	int is_for_us = pidbox_decode(&r, m, &err);
+	int is_for_us = content_read(m, &content, &err);
 
+	if (is_for_us == 0)
+		is_for_us = pidbox_decode(&r, m, &err);
 	if (is_for_us == 0) {
 		c->mail_clock = (c->mail_clock > r.clock ? c->mail_clock : r.clock) + 1;
 		is_for_us = pidbox_is_for(&r, c->config->node_name, &err);

@@ -90,7 +90,7 @@ struct control_reply {
 	struct str body;
 };
 /* A message of the mailbox; logs what cannot be understood. The reply is to be cleared. */
-void control_handle(struct control *c, const struct message *m, struct control_reply *reply);
+void control_handle(struct control *c, struct message *m, struct control_reply *reply);
 void control_reply_clear(struct control_reply *reply);
 
 #endif

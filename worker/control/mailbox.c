@@ -11,15 +11,22 @@ static bool is_declared(const char *exchange)
 	return *exchange && strncmp(exchange, "amq.", 4) != 0;
 }
 
-static void post(struct control *c, const struct control_reply *reply)
+static void post(struct control *c, struct control_reply *reply)
 {
+	struct content_label label;
+	struct err err = {0};
+
+	if (content_encode(&reply->body, &c->config->mail_form, &label, &err) < 0) {
+		log_error("Control command error: the reply: %s", err.text);
+		return;
+	}
 	const struct exchange_def exchange = {.name = reply->exchange, .type = "direct"};
 	const struct publication p = {
 		.exchange = reply->exchange,
 		.routing_key = reply->routing_key,
 		.declare_exchange = is_declared(reply->exchange) ? &exchange : NULL,
-		.content_type = "application/json",
-		.content_encoding = "utf-8",
+		.content_type = label.type,
+		.content_encoding = label.encoding,
 		.priority = 0,
 		.delivery_mode = 1,
 		.headers = reply->headers,

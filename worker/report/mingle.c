@@ -45,12 +45,14 @@ static bool is_ours(const struct mingle *m, const struct message *message)
 static void on_mail(void *ctx, struct message *message)
 {
 	struct mingle *m = ctx;
+	const struct content_options content = config_content(m->config);
 	struct err err = {0};
-	json_t *body;
+	json_t *body = NULL;
 
 	if (!m->is_waiting || !is_ours(m, message) || message->body_len > BODY_MAX)
 		return;
-	body = pyjson_load(message->body, message->body_len, &err);
+	if (content_read(message, &content, &err) == 0)
+		body = pyjson_load(message->body, message->body_len, &err);
 	if (!body)
 		log_error("mingle: an answer cannot be read: %s", err.text);
 	m->answers++;
@@ -102,14 +104,16 @@ static void send_hello(struct mingle *m)
 	double expires = (double)clock_wall_us() / 1e6 + 1;
 	json_t *headers = json_pack("{s:I, s:f}", "clock", (json_int_t)1, "expires", expires);
 	json_t *body = request_of(m);
+	struct content_label label;
 
-	if (pyjson_dump(&text, body) == 0)
+	if (pyjson_dump(&text, body) == 0 &&
+	    content_encode(&text, &m->config->mail_form, &label, NULL) == 0)
 		broker_post(m->broker, &(struct publication){
 					       .exchange = m->requests,
 					       .routing_key = "",
 					       .declare_exchange = &requests,
-					       .content_type = "application/json",
-					       .content_encoding = "utf-8",
+					       .content_type = label.type,
+					       .content_encoding = label.encoding,
 					       .priority = 0,
 					       .delivery_mode = 1,
 					       .headers = headers,

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/compression.h"
 #include "tests/unit/worker/config_test.h"
 
 START_TEST(fallbacks_are_celerys)
@@ -434,10 +435,41 @@ START_TEST(zones_have_their_offset_of_now)
 }
 END_TEST
 
-START_TEST(other_contents_than_json_are_refused)
+/* T-36 */
+START_TEST(pickle_and_unknown_contents_are_refused)
 {
 	begin("accept_content: [json, pickle]\n");
-	load_fails(NONE, "'pickle' is not supported");
+	load_fails(NONE, "accept_content: pickle is not read or written here, because unpickling "
+			 "runs what the sender wants; set task_serializer to json, msgpack or yaml "
+			 "where messages are sent");
+	end();
+	begin("task_serializer: pickle\n");
+	load_fails(NONE, "task_serializer: pickle is not read or written here");
+	end();
+	begin("accept_content: [json, text/plain]\n");
+	load_fails(NONE, "accept_content: 'text/plain' is not supported");
+	end();
+	begin("task_serializer: xml\n");
+	load_fails(NONE, "task_serializer: 'xml' is not supported");
+	end();
+	begin("task_compression: lz4\n");
+	load_fails(NONE, "task_compression: 'lz4' is no compression; there is gzip, bzip2, lzma, "
+			 "brotli, zstd");
+	end();
+}
+END_TEST
+
+START_TEST(contents_may_be_names_or_types)
+{
+	struct config *c;
+
+	begin("accept_content: [application/json, msgpack, application/x-yaml]\n"
+	      "task_serializer: msgpack\ntask_compression: application/zstd\n");
+	c = load(NONE);
+	ck_assert_ptr_nonnull(c->task_form.serializer);
+	ck_assert_str_eq(compression_type(c->task_form.compression), "application/zstd");
+	ck_assert_ptr_null(c->mail_form.compression);
+	config_free(c);
 	end();
 }
 END_TEST

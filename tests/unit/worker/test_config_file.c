@@ -182,7 +182,7 @@ START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 					      "mongodb_backend_settings: {}",
 					      "CELERY_ROUTES: {}",
 					      "CELERYBEAT_SCHEDULE: {}",
-					      "task_serializer: pickle",
+					      "event_serializer: yaml",
 					      "event_serializer: pickle"};
 
 	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
