@@ -207,6 +207,11 @@ static int read_key(struct redis_settings *s, const char *key, json_t *value, st
 		return read_sentinel_kwargs(s, value, err);
 	if (strcmp(key, "credential_provider") == 0)
 		return refuse_provider(value, err);
+	if (strcmp(key, "sentinel_fanout_compat") == 0 && json_is_true(value))
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"is for peers with kombu before 5.4, which are not heard here behind "
+			"Sentinels; upgrade them and leave it out");
 	return 0;
 }
 

@@ -77,6 +77,7 @@ START_TEST(an_error_names_the_key)
 		{"{\"sentinel_kwargs\": {\"password\": [\"s3cret\"]}}",
 		 "sentinel_kwargs password is no text"},
 		{"{\"sentinel_kwargs\": 3}", "sentinel_kwargs is no mapping"},
+		{"{\"sentinel_fanout_compat\": true}", "upgrade them"},
 		{"{\"credential_provider\": \"my.Provider\"}", "write user and password into the"},
 	};
 
