@@ -17,7 +17,6 @@ static const struct {
 	const char *scheme, *instead;
 } foreign[] = {
 	{"memory", "filesystem:// does the same across processes, without a server"},
-	{"rediss", "use amqp:// (RabbitMQ) for tasks; Redis keeps the results"},
 	{"valkey", "use amqp:// (RabbitMQ) for tasks"},
 	{"librabbitmq", "use amqp://, which is the same broker"},
 	{"qpid", "use amqp:// (RabbitMQ)"},

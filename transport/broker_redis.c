@@ -82,10 +82,15 @@ static void purge(struct broker_redis *r)
 	}
 }
 
+static const char *scheme(const struct broker_redis *r)
+{
+	return r->conn && redis_conn_has_tls(r->conn) ? "rediss" : "redis";
+}
+
 /* What was before is put right, and the server knows us. */
 static void settle(struct broker_redis *r)
 {
-	auto_free char *host = mem_printf("redis://%s", redis_conn_host(r->conn));
+	auto_free char *host = mem_printf("%s://%s", scheme(r), redis_conn_host(r->conn));
 
 	if (r->phase != REDIS_SETTLING || !r->is_settled || !r->letters.is_settled ||
 	    (redis_takes(r) && !r->lease.is_registered) || r->lease.is_checking)
@@ -524,7 +529,7 @@ static void redis_stats(const struct broker *b, struct broker_stats *ret_stats)
 	ret_stats->mails = r->letters.mails;
 	ret_stats->posts = r->letters.post.posts;
 	ret_stats->posts_dropped = r->letters.post.dropped;
-	snprintf(ret_stats->host, sizeof(ret_stats->host), "redis://%s",
+	snprintf(ret_stats->host, sizeof(ret_stats->host), "%s://%s", scheme(r),
 		 r->conn ? redis_conn_host(r->conn) : "");
 }
 
@@ -550,7 +555,7 @@ static void redis_post(struct broker *b, const struct publication *p)
 	redis_post_send(&self(b)->letters.post, p);
 }
 
-static const char *const redis_schemes[] = {"redis", "redis+socket", "sentinel", NULL};
+static const char *const redis_schemes[] = {"redis", "rediss", "redis+socket", "sentinel", NULL};
 
 const struct broker_driver broker_redis_driver = {
 	.schemes = redis_schemes,

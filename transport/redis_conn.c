@@ -414,6 +414,11 @@ const char *redis_conn_host(const struct redis_conn *c)
 	return conn_label(c);
 }
 
+bool redis_conn_has_tls(const struct redis_conn *c)
+{
+	return redis_route_server(&c->route)->tls != NULL;
+}
+
 double redis_conn_retry_in_s(const struct redis_conn *c)
 {
 	return (double)c->wait_ms / 1000;

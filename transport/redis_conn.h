@@ -65,6 +65,7 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 /* Where it goes, for people: "host:port/db", "/path db", "master at host:port/db". Good until the
  * next turn of the loop. */
 const char *redis_conn_host(const struct redis_conn *c);
+bool redis_conn_has_tls(const struct redis_conn *c);
 /* Inside on_down: seconds until the next attempt. */
 double redis_conn_retry_in_s(const struct redis_conn *c);
 /* Queues a command of 1 to REDIS_MAX_ARGS, copying it; all of one turn of the loop leave in one

@@ -128,9 +128,8 @@ static const char markdown_intro[] =
 	"below `./smallage-data`, which a Python\nproducer shares with "
 	"`broker_url='filesystem://'`; the worker logs the settings the producer needs.\n\n"
 	"## Redis by parts\n\n"
-	"Without `result_backend`, results go to the Redis of `REDIS_URL`, or of `REDIS_HOST` and "
-	"its companions, unless `DEBUG` is on.\nRedis as *broker* comes with a later version: set "
-	"`CELERY_BROKER_URL=amqp://...` too.\n\n"
+	"Without `broker_url` or `result_backend`, tasks come from and results go to the Redis of "
+	"`REDIS_URL`, or of `REDIS_HOST` and its\ncompanions, unless `DEBUG` is on.\n\n"
 	"## The worker's settings\n\n";
 
 /* The manual page */

@@ -253,6 +253,54 @@ def test_check_says_how_results_are_verified(broker, ca, secure_redis):
     assert "does it speak TLS on this port?" in plain.stdout, plain.stdout
 
 
+def broker_app(url, given=None):
+    """A Python producer on Redis."""
+    from celery import Celery
+    app = Celery("client", broker=url, set_as_current=False)
+    app.conf.broker_use_ssl = given
+    return app
+
+
+def test_tasks_come_by_redis_over_tls(worker, ca, secure_redis, records):
+    given = store_options(ca)
+    url = secure_redis.tls_url(1, query=store_query(ca))
+    one = worker(broker_url=url, backend_url=url)
+    app = broker_app(url)
+    ids = [app.send_task("testtasks.add", (i, 1)).id for i in range(50)]
+    assert [records.value(id) for id in ids] == list(range(1, 51))
+    assert app.control.ping(timeout=5, limit=1) == [{one.node: {"ok": "pong"}}]
+    secure_redis.kill()
+    secure_redis.start()
+    ids = [app.send_task("testtasks.add", (i, 2)).id for i in range(20)]
+    assert [records.value(id, 30) for id in ids] == list(range(2, 22))
+    app.close()
+    assert given["ssl_certfile"] not in one.log
+
+
+def test_the_setting_is_enough_for_redis(worker, ca, secure_redis, records):
+    url = f"redis://localhost:{secure_redis.tls_port}/1"
+    given = store_options(ca)
+    worker(broker_url=url, backend_url=url,
+           settings={"broker_use_ssl": given, "redis_backend_use_ssl": given})
+    app = broker_app(url, given)
+    assert records.value(app.send_task("testtasks.add", (3, 4)).id) == 7
+    app.close()
+
+
+@pytest.mark.smallage_only("the texts are ours")
+def test_a_redis_that_nobody_verifies_is_told(ca, secure_redis):
+    """C-52"""
+    said = smallage("check", "-b", secure_redis.tls_url(1), "--result-backend", "disabled://")
+    assert "rediss:// without ssl_cert_reqs, as in Celery" in said.stdout, said.stdout
+    assert "wants a client certificate" in said.stdout, said.stdout
+    bare = smallage("check", "-b", f"redis://localhost:{secure_redis.tls_port}/1",
+                    "--result-backend", "disabled://", settings={"broker_use_ssl": "true"})
+    assert "true says too little for redis://" in bare.stdout, bare.stdout
+    good = smallage("check", "-b", secure_redis.tls_url(1, query=store_query(ca)),
+                    "--result-backend", "disabled://")
+    assert f"certificate verified by {ca.file}, client certificate" in good.stdout, good.stdout
+
+
 @pytest.mark.smallage_only("shipped tasks")
 def test_text_messages_go_to_a_gateway_with_a_ca_of_its_own(worker, broker, ca, results):
     broker.declare()

@@ -134,13 +134,10 @@ int derive_servers(struct config_store *s, struct err *err)
 
 	if (has_scheme(broker, "memory"))
 		return derive_files(s, "memory:// cannot be shared between processes", err);
-	if ((!broker || !broker[0]) && redis)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "%s is set and broker_url is not, so producers use Redis as broker, "
-			       "which comes with a later version; set "
-			       "CELERY_BROKER_URL=amqp://user:password@host:5672// (RabbitMQ), or "
-			       "DEBUG=True to run without servers",
-			       from->where);
+	if ((!broker || !broker[0]) && redis) {
+		config_store_derive(s, "broker_url", redis, from->where);
+		broker = redis;
+	}
 	if (!broker || !broker[0])
 		return derive_files(s, is_true(s, "debug") ? "debug is on" : "no broker_url", err);
 	if ((!backend || !backend[0]) && redis &&

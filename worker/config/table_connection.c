@@ -7,7 +7,8 @@ const struct config_row config_rows_connection[] = {
 	{.name = "broker_url",
 	 .type = CONFIG_URL,
 	 .field = FIELD(broker_url),
-	 .help = "Broker: amqp://user:password@host:5672/vhost, amqps://..., filesystem://; "
+	 .help = "Broker: amqp://user:password@host:5672/vhost, amqps://..., redis://, rediss://, "
+		 "filesystem://; "
 		 "several "
 		 "with ';' are tried in turn. Unset: no server needed, messages lie in files under "
 		 "./smallage-data.",
@@ -108,7 +109,8 @@ const struct config_row config_rows_connection[] = {
 	 .type = CONFIG_URL,
 	 .field = CONFIG_NO_FIELD,
 	 .env = {"REDIS_URL"},
-	 .help = "Redis for results when result_backend is unset and debug is off."},
+	 .help = "Redis for tasks and results when broker_url or result_backend is unset and debug "
+		 "is off."},
 	{.name = "redis_host",
 	 .type = CONFIG_TEXT,
 	 .field = CONFIG_NO_FIELD,

@@ -275,14 +275,23 @@ START_TEST(redis_variables_make_the_result_backend)
 }
 END_TEST
 
-START_TEST(redis_without_a_broker_says_what_to_do)
+START_TEST(redis_without_a_broker_is_the_broker_too)
 {
+	struct config *c;
+
 	begin(NULL);
-	setenv("REDIS_HOST", "localhost", 1);
+	setenv("REDIS_HOST", "r", 1);
 	setenv("REDIS_PASSWORD", "s3cret", 1);
-	load_fails(NONE, "CELERY_BROKER_URL=amqp://");
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_url, "redis://:s3cret@r:6379/0");
+	ck_assert_str_eq(c->result_backend, "redis://:s3cret@r:6379/0");
+	ck_assert_str_eq(config_where(c, "broker_url"), "environment REDIS_HOST");
+	config_free(c);
 	setenv("DEBUG", "False", 1);
-	load_fails(NONE, "environment REDIS_HOST");
+	setenv("REDIS_URL", "rediss://u", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_url, "rediss://u?ssl_cert_reqs=required");
+	config_free(c);
 	end();
 }
 END_TEST
