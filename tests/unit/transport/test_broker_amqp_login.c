@@ -170,7 +170,6 @@ static void refused_with(const char *url, const char *text)
 
 START_TEST(other_schemes_are_refused_with_what_to_use)
 {
-	refused_with("redis://localhost:6379/0", "use amqp://");
 	refused_with("sqla+sqlite:///x.db", "filesystem://");
 	refused_with("memory://", "filesystem://");
 	refused_with("SQS://key@", "use amqp://");
