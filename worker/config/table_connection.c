@@ -19,8 +19,9 @@ const struct config_row config_rows_connection[] = {
 	{.name = "broker_transport_options",
 	 .type = CONFIG_JSON,
 	 .field = FIELD(broker_transport_options),
-	 .help = "Options of the broker's driver, such as data_folder_in, data_folder_out and "
-		 "control_folder of filesystem://."},
+	 .help = "Options of the broker's driver, such as visibility_timeout, global_keyprefix and "
+		 "master_name of Redis, data_folder_in, data_folder_out and control_folder of "
+		 "filesystem://."},
 	{.name = "broker_use_ssl",
 	 .type = CONFIG_JSON,
 	 .field = FIELD(broker_use_ssl),
