@@ -38,7 +38,7 @@ ALL_CFLAGS := -std=c17 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(WARN_$(TOOLCHAIN)) $(HA
 BANNED := -include base/banned.h
 ALL_LDFLAGS := $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 
-ROOMS := base protocol transport backend template worker worker/config worker/task worker/request \
+ROOMS := base protocol transport backend template worker worker/routing worker/config worker/task worker/request \
 	worker/pool worker/report worker/finish worker/consume worker/control
 SRC := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 OBJ := $(SRC:%.c=$(B)/obj/%.o)

@@ -59,7 +59,7 @@ struct signature_call {
 struct outgoing {
 	struct task_message message; /* priority: -1 = not given */
 	char *queue, *exchange, *exchange_type, *routing_key;
-	int delivery_mode;
+	int delivery_mode; /* 0 = not given */
 };
 void outgoing_clear(struct outgoing *out);
 /* Makes the message. Fails only where the body would be too large. */

@@ -15,7 +15,7 @@
 
 static void outgoing_init(struct outgoing *out)
 {
-	*out = (struct outgoing){.delivery_mode = 2};
+	*out = (struct outgoing){0};
 	task_message_init(&out->message);
 }
 
@@ -235,7 +235,6 @@ int signature_apply(struct outgoing *out, const struct signature *s,
 	out->exchange = mem_strdup(s->exchange);
 	out->exchange_type = mem_strdup(s->exchange_type);
 	out->routing_key = mem_strdup(s->routing_key);
-	if (s->delivery_mode)
-		out->delivery_mode = s->delivery_mode;
+	out->delivery_mode = s->delivery_mode;
 	return 0;
 }

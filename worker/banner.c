@@ -15,15 +15,13 @@ static const char *pool_name(enum config_pool pool)
 
 static void add_queues(struct str *out, const struct config *config)
 {
-	char *fallback[] = {config->task_default_queue, NULL};
-	char *const *names = fallback;
+	char *const *names = config->queues;
+	const struct queue *q;
 
-	if (config->task_queues && *config->task_queues)
-		names = config->task_queues;
-	if (config->queues && *config->queues)
-		names = config->queues;
-	for (; *names; names++)
+	for (; names && *names; names++)
 		str_addf(out, "  . %s\n", *names);
+	for (size_t i = 0; !config->queues && (q = routing_queue_at(config->routing, i)); i++)
+		str_addf(out, "  . %s\n", q->name);
 }
 
 void banner_print(const struct consumer *c)
@@ -36,6 +34,8 @@ void banner_print(const struct consumer *c)
 		backend_stats(c->finish.backend, &results);
 	str_addf(&text, "\nsmallage %s  %s\n\n[config]\n", SMALLAGE_VERSION, config->node_name);
 	str_addf(&text, "  broker:      %s\n", c->broker_label);
+	if (c->writer_label)
+		str_addf(&text, "  sends to:    %s\n", c->writer_label);
 	str_addf(&text, "  results:     %s\n", c->finish.backend ? results.host : "disabled");
 	if (config->autoscale_max > 0)
 		str_addf(&text, "  concurrency: {min=%u, max=%u} (%s)\n", config->autoscale_min,

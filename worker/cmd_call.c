@@ -29,8 +29,12 @@ const struct cli_option cmd_call_options[] = {
 	 CONFIG_FOR_CALL},
 	{"kwargs", 'k', "JSON", CLI_OWN, NULL, "Keyword arguments as a JSON object.",
 	 CONFIG_FOR_CALL},
-	{"queue", 0, "NAME", CLI_OWN, NULL, "Send to this queue; default task_default_queue.",
+	{"queue", 0, "NAME", CLI_OWN, NULL,
+	 "Send to this queue; default what task_routes say, or task_default_queue.",
 	 CONFIG_FOR_CALL},
+	{"exchange", 0, "NAME", CLI_OWN, NULL, "Send to this exchange, with --routing-key.",
+	 CONFIG_FOR_CALL},
+	{"routing-key", 0, "KEY", CLI_OWN, NULL, "Send with this routing key.", CONFIG_FOR_CALL},
 	{"countdown", 0, "SECONDS", CLI_OWN, NULL, "Do not run before this many seconds.",
 	 CONFIG_FOR_CALL},
 	{"eta", 0, "TIME", CLI_OWN, NULL, "Do not run before this ISO 8601 time.", CONFIG_FOR_CALL},
@@ -49,7 +53,7 @@ struct call {
 	struct client client;
 	const char *name;
 	json_t *args, *kwargs;
-	const char *queue;
+	const char *queue, *exchange, *routing_key;
 	double countdown_s, expires_s, timeout_s; /* < 0 = not given */
 	int64_t eta_us;				  /* TIME_UNSET = not given */
 	bool is_no_wait, is_json;
@@ -110,6 +114,10 @@ static int on_own(void *ctx, const struct cli_option *option, const char *value,
 			       : err_prefix(err, "option --eta: ");
 	if (strcmp(name, "queue") == 0)
 		call->queue = value;
+	else if (strcmp(name, "exchange") == 0)
+		call->exchange = value;
+	else if (strcmp(name, "routing-key") == 0)
+		call->routing_key = value;
 	else if (strcmp(name, "no-wait") == 0)
 		call->is_no_wait = true;
 	else
@@ -190,32 +198,31 @@ static void on_published(void *ctx, const struct err *err)
 static int publish(struct call *call, const struct task_message *t, const struct str *body,
 		   const struct content_label *label, struct err *err)
 {
-	const struct config *config = call->config;
-	const char *queue = call->queue ? call->queue : config->task_default_queue;
-	bool is_default = strcmp(queue, config->task_default_queue) == 0;
-	auto_free char *arguments = config_queue_arguments(config);
+	const struct route asked = {.queue = call->queue,
+				    .exchange = call->exchange,
+				    .routing_key = call->routing_key,
+				    .priority = -1};
+	struct destination to;
+	struct exchange_def broadcast;
 	auto_free char *expiration =
 		mem_printf("%.0f", call->expires_s < 0 ? 0 : call->expires_s * 1000);
 	char reply_to[37];
+
+	if (routing_send(call->config->routing, call->name, &asked, &to, err) != 0)
+		return -1;
 	json_t *headers = task_message_headers(t);
-	const struct queue_def declared = {
-		.name = queue,
-		.exchange = is_default ? config->task_default_exchange : queue,
-		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
-		.routing_key = is_default ? config->task_default_routing_key : queue,
-		.arguments = arguments,
-	};
 	const struct publication p = {
-		.exchange = "", /* straight to the queue, as Celery sends to direct ones */
-		.routing_key = queue,
-		.declare = &declared,
+		.exchange = to.exchange,
+		.routing_key = to.routing_key,
+		.declare = to.declare,
+		.declare_exchange = destination_exchange(&to, &broadcast),
 		.content_type = label->type,
 		.content_encoding = label->encoding,
 		.correlation_id = call->id,
 		.reply_to = reply_to,
 		.expiration = call->expires_s < 0 ? NULL : expiration,
-		.priority = 0,
-		.delivery_mode = 2,
+		.priority = to.priority < 0 ? 0 : to.priority,
+		.delivery_mode = to.delivery_mode,
 		.headers = headers,
 		.body = body->data,
 		.body_len = body->len,

@@ -12,6 +12,7 @@
 #include "worker/cmd_client.h"
 #include "worker/config/config.h"
 #include "worker/config/derive_tls.h"
+#include "worker/consume/consumer.h"
 #include "worker/control/http.h"
 #include "worker/control/http_library.h"
 #include "worker/task/plugin.h"
@@ -126,48 +127,102 @@ static void show_tasks(struct check *check)
 		show_task(check, i);
 }
 
-static void add_names(struct str *out, char *const *names, char *const *without)
+static bool is_one_of(char *const *names, const char *name)
 {
-	for (; names && *names; names++) {
-		bool is_excluded = false;
+	for (; names && *names; names++)
+		if (name && strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
 
-		for (char *const *x = without; x && *x; x++)
-			is_excluded |= strcmp(*x, *names) == 0;
-		if (!is_excluded)
-			str_addf(out, "%s%s", out->len ? ", " : "", *names);
+/* How messages come into it. */
+static void add_bindings(struct str *out, const struct queue_def *def)
+{
+	str_addf(out, "           %s%s%s\n", def->name, def->arguments ? " " : "",
+		 def->arguments ? def->arguments : "");
+	for (size_t i = 0; i < queue_def_binding_count(def); i++) {
+		struct binding_def b = queue_def_binding(def, i);
+
+		str_addf(out, "             from %s (%s), key '%s'%s%s\n", b.exchange,
+			 b.exchange_type, b.routing_key, b.arguments ? " " : "",
+			 b.arguments ? b.arguments : "");
 	}
+}
+
+/* What is found out about the queues. */
+struct queues_shown {
+	struct str names, details;
+};
+
+static void add_queue(struct queues_shown *to, const struct config *config, const struct queue *q,
+		      const char *name)
+{
+	struct queue_def missing = routing_missing(config->routing, name);
+
+	if (is_one_of(config->exclude_queues, name) ||
+	    (q && (is_one_of(config->exclude_queues, q->name) ||
+		   is_one_of(config->exclude_queues, q->alias))))
+		return;
+	str_addf(&to->names, "%s%s", to->names.len ? ", " : "", name);
+	add_bindings(&to->details, q ? &q->def : &missing);
+}
+
+static void add_queues(struct queues_shown *to, const struct config *config, struct err *err)
+{
+	const struct queue *q;
+
+	for (char *const *name = config->queues; name && *name; name++) {
+		q = routing_queue(config->routing, *name);
+		if (!q && !routing_creates_missing(config->routing))
+			err_set(err, ERR_NOT_FOUND, "queue '%.200s' is not in task_queues", *name);
+		add_queue(to, config, q, *name);
+	}
+	for (size_t i = 0; !config->queues && (q = routing_queue_at(config->routing, i)); i++)
+		add_queue(to, config, q, q->alias ? q->alias : q->name);
+	if (config->worker_direct)
+		str_addf(&to->names, "%s%s.dq2", to->names.len ? ", " : "", config->node_name);
+	if (to->names.len == 0)
+		err_set(err, ERR_INVALID, "-X leaves no queue to consume");
 }
 
 static void show_queues(struct check *check)
 {
-	const struct config *config = check->config;
-	char *fallback[] = {config->task_default_queue, NULL};
+	struct queues_shown shown;
 	struct err err = {0};
-	auto_str names;
 
-	str_init(&names, 65536);
-	add_names(&names,
-		  config->queues	? config->queues
-		  : config->task_queues ? config->task_queues
-					: fallback,
-		  config->exclude_queues);
-	if (names.len == 0)
-		err_set(&err, ERR_INVALID, "-X leaves no queue to consume");
-	say(check, "queues", names.len ? NULL : &err, names.data);
+	str_init(&shown.names, 65536);
+	str_init(&shown.details, DUMP_MAX);
+	add_queues(&shown, check->config, &err);
+	say(check, "queues", err.code ? &err : NULL, shown.names.data);
+	printf("%s", shown.details.len ? shown.details.data : "");
+	str_clear(&shown.names);
+	str_clear(&shown.details);
 }
 
-static void check_broker(struct check *check, struct client *client)
+static void check_broker(struct check *check, struct client *client, const char *what)
 {
 	struct err err = {0};
 	auto_free char *found = NULL, *tls = NULL;
 
 	if (client_connect_broker(client, check->timeout_s, &err) != 0) {
-		say(check, "broker", &err, NULL);
+		say(check, what, &err, NULL);
 		return;
 	}
-	tls = config_tls_of_broker(check->config, client->host);
+	tls = config_tls_of_broker(check->config, client->broker_url, client->host);
 	found = mem_printf("connected to %s%s%s", client->host, tls ? ", " : "", tls ? tls : "");
-	say(check, "broker", NULL, found);
+	say(check, what, NULL, found);
+}
+
+/* The one that is sent to, where it is another. */
+static void check_writer(struct check *check)
+{
+	struct client client;
+
+	if (!consumer_has_writer(check->config))
+		return;
+	client_open(&client, check->config);
+	check_broker(check, &client, "sends to");
+	client_close(&client);
 }
 
 static void check_backend(struct check *check, struct client *client)
@@ -197,9 +252,11 @@ static void check_servers(struct check *check)
 	struct client client;
 
 	client_open(&client, check->config);
-	check_broker(check, &client);
+	client.broker_url = check->config->broker_read_url;
+	check_broker(check, &client, "broker");
 	check_backend(check, &client);
 	client_close(&client);
+	check_writer(check);
 }
 
 static void check_http(struct check *check)

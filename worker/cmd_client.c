@@ -103,6 +103,7 @@ void client_open(struct client *c, const struct config *config)
 {
 	memset(c, 0, sizeof(*c));
 	c->config = config;
+	c->broker_url = config->broker_write_url;
 	uv_loop_init(&c->loop);
 	uv_timer_init(&c->loop, &c->timer);
 	c->timer.data = c;
@@ -141,12 +142,12 @@ int client_open_broker(struct client *c, struct err *err)
 	const struct config *config = c->config;
 	const struct broker_options options = {
 		.loop = &c->loop,
-		.url = config->broker_url,
+		.url = c->broker_url,
 		.events = &events,
 		.ctx = c,
 		.heartbeat_s = config->broker_heartbeat,
 		.connect_timeout_s = config->broker_connection_timeout,
-		.max_retries = url_count(config->broker_url) - 1,
+		.max_retries = url_count(c->broker_url) - 1,
 		.retry_on_startup = true,
 		.max_message_bytes = config->worker_max_message_bytes,
 		.max_publish_bytes = config->worker_max_waiting_bytes,

@@ -22,6 +22,7 @@ struct client {
 	uv_loop_t loop;
 	uv_timer_t timer;
 	const struct config *config;
+	const char *broker_url; /* broker_write_url, as all clients of Celery; may be changed */
 	struct broker *broker;
 	struct backend *backend;
 	char host[256];		   /* of the broker, once it is up */

@@ -198,10 +198,9 @@ static void write_tasks(struct str *out, const struct consumer *c)
 void exposition_write(struct str *out, const struct consumer *c, const struct pool *pool,
 		      int64_t started_wall_us)
 {
-	struct broker_stats broker = {0};
+	struct broker_stats broker;
 
-	if (c->broker)
-		broker_stats(c->broker, &broker);
+	consumer_broker_stats(c, &broker);
 	write_worker(out, c, pool, started_wall_us);
 	write_broker(out, c, &broker);
 	write_control(out, c, &broker);

@@ -10,12 +10,14 @@
 
 static json_t *broker_health(const struct consumer *c, json_t *reasons)
 {
-	struct broker_stats s = {0};
+	struct broker_stats s;
 
-	if (c->broker)
-		broker_stats(c->broker, &s);
+	consumer_broker_stats(c, &s);
 	if (!c->is_up)
 		json_array_append_new(reasons, json_string("no connection to the broker"));
+	if (c->writer && !c->is_writer_up)
+		json_array_append_new(reasons,
+				      json_string("no connection to the broker that is sent to"));
 	return json_pack("{s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "up", c->is_up, "blocked",
 			 s.is_blocked, "host", s.host, "delivered", (json_int_t)s.delivered,
 			 "acked", (json_int_t)s.acked, "rejected", (json_int_t)s.rejected,

@@ -27,8 +27,9 @@ static void close_broker(struct shutdown *s)
 		report_flush(s->consumer->report);
 	if (s->consumer->broker)
 		broker_close(s->consumer->broker, FLUSH_S);
-	else
-		shutdown_advance(s);
+	if (s->consumer->writer)
+		broker_close(s->consumer->writer, FLUSH_S);
+	shutdown_advance(s);
 }
 
 static void close_backend(struct shutdown *s)
@@ -111,7 +112,7 @@ void shutdown_advance(struct shutdown *s)
 		wait_in_hand(s);
 		return;
 	case SHUTDOWN_BROKER:
-		if (!c->broker)
+		if (!c->broker && !c->writer)
 			close_backend(s);
 		return;
 	case SHUTDOWN_POOL:

@@ -198,12 +198,12 @@ static int open_backend(struct worker *w, struct err *err)
 	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend: ");
 }
 
-static int open_broker(struct worker *w, struct err *err)
+static int open_brokers(struct worker *w, struct err *err)
 {
 	const struct config *config = w->config;
 	struct broker_options options = {
 		.loop = &w->loop,
-		.url = config->broker_url,
+		.url = config->broker_read_url,
 		.events = &consumer_broker_events,
 		.ctx = &w->consumer,
 		.heartbeat_s = config->broker_heartbeat,
@@ -223,7 +223,18 @@ static int open_broker(struct worker *w, struct err *err)
 	};
 
 	w->consumer.broker = broker_open(&options, err);
-	return w->consumer.broker ? 0 : err_prefix(err, "broker_url: ");
+	if (!w->consumer.broker)
+		return err_prefix(err,
+				  w->consumer.writer_label ? "broker_read_url: " : "broker_url: ");
+	if (!w->consumer.writer_label)
+		return 0;
+	options.url = config->broker_write_url;
+	options.events = &consumer_writer_events;
+	options.max_retries = -1;
+	options.retry_on_startup = true;
+	options.purges = false;
+	w->consumer.writer = broker_open(&options, err);
+	return w->consumer.writer ? 0 : err_prefix(err, "broker_write_url: ");
 }
 
 static void on_stopped(void *ctx)
@@ -362,7 +373,7 @@ static int start(struct worker *w, struct err *err)
 	w->has_loop = true;
 	if (open_statedb(w, err) < 0)
 		return -1;
-	if (open_backend(w, err) < 0 || open_broker(w, err) < 0 ||
+	if (open_backend(w, err) < 0 || open_brokers(w, err) < 0 ||
 	    report_open(&w->report, w->consumer.broker, err) < 0 ||
 	    pool_start(w->pool, &w->loop, err) < 0)
 		return -1;

@@ -67,7 +67,7 @@ def test_a_quorum_queue_is_declared_as_python_does(broker, worker, results):
 def test_quorum_queues_never_share_a_count(broker, worker, results):
     """T-51: neither with another queue nor when an ETA changes the count; RabbitMQ refuses the
     consumer of a quorum queue under a shared one."""
-    one = worker(queues="q1,q2", settings={"task_default_queue_type": "quorum"})
+    one = worker(queues="q1,q2", settings={"task_create_missing_queue_type": "quorum"})
     assert {entities(broker)[0][name][2].get("x-queue-type") for name in ("q1", "q2")} == {"quorum"}
     later = broker.send("add", (1, 1), queue="q1", eta=messages.now(1.5))
     for queue in ("q1", "q2"):

@@ -79,7 +79,9 @@ class Worker:
                 command += ["--without-mingle", "--without-gossip"]
         else:
             # By file where the environment has no form for it (null, objects).
-            by_file = any(value is None or isinstance(value, dict) for value in settings.values())
+            by_file = any(value is None or isinstance(value, dict) or
+                          isinstance(value, list) and any(isinstance(v, dict) for v in value)
+                          for value in settings.values())
             for key, value in () if by_file else settings.items():
                 clean[f"CELERY_{key.upper()}"] = _as_text(value)
             clean.update(SANITIZERS)

@@ -25,6 +25,7 @@ static void member_free(struct config *c, const struct config_row *row)
 	case CONFIG_TEXT:
 	case CONFIG_URL:
 	case CONFIG_JSON:
+	case CONFIG_TREE:
 		free(*(char **)(void *)member);
 		break;
 	case CONFIG_LIST:
@@ -51,6 +52,7 @@ void config_free(struct config *c)
 		if (config_row_at(i)->field != CONFIG_NO_FIELD)
 			member_free(c, config_row_at(i));
 	config_list_free(c->notices);
+	routing_free(c->routing);
 	config_store_free(c->store);
 	free(c);
 }
@@ -168,21 +170,6 @@ const char *config_where(const struct config *c, const char *name)
 	return v ? v->where : "nowhere";
 }
 
-char *config_queue_arguments(const struct config *c)
-{
-	bool is_quorum =
-		c->task_default_queue_type && strcmp(c->task_default_queue_type, "quorum") == 0;
-	bool has_priority = c->task_queue_max_priority > 0;
-
-	if (!is_quorum && !has_priority)
-		return NULL;
-	if (!has_priority)
-		return mem_strdup("{\"x-queue-type\": \"quorum\"}");
-	return mem_printf("{%s\"x-max-priority\": %d}",
-			  is_quorum ? "\"x-queue-type\": \"quorum\", " : "",
-			  c->task_queue_max_priority);
-}
-
 /* Each URL of a fail-over list without its password. */
 static void dump_urls(struct str *out, const char *urls)
 {
@@ -207,8 +194,9 @@ static void dump_value(struct str *out, const struct config_value *v)
 {
 	bool is_secret = v->row ? (v->row->flags & CONFIG_SECRET) != 0
 				: !v->def || v->def->is_secret; /* unknown: rather not */
-	bool may_hold_secret =
-		v->row && v->row->type == CONFIG_JSON && v->text && strstr(v->text, "password");
+	bool may_hold_secret = v->row &&
+			       (v->row->type == CONFIG_JSON || v->row->type == CONFIG_TREE) &&
+			       v->text && strstr(v->text, "password");
 
 	str_addf(out, "%s = ", v->name);
 	if (!v->text || !v->text[0])

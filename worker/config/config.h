@@ -16,12 +16,14 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "protocol/content.h"
+#include "worker/routing/routing.h"
 
 enum config_pool { CONFIG_PREFORK, CONFIG_THREADS, CONFIG_SOLO };
 
 struct config {
 	/* connection */
-	char *broker_url;		/* filesystem:// when nothing is configured */
+	char *broker_url;			  /* filesystem:// when nothing is configured */
+	char *broker_read_url, *broker_write_url; /* of them where it is unset: never NULL */
 	char *result_backend;		/* file://... then too; NULL or "disabled://" = none */
 	char *broker_transport_options; /* JSON text or NULL */
 	char *result_backend_transport_options; /* JSON text or NULL */
@@ -45,12 +47,14 @@ struct config {
 	double task_time_limit, task_soft_time_limit; /* 0 = none */
 	char *task_default_queue, *task_default_exchange, *task_default_exchange_type,
 		*task_default_routing_key;
-	int task_queue_max_priority;   /* 0 = none */
-	char *task_default_queue_type; /* "classic" or "quorum" */
-	char **task_queues; /* from the file: names consumed without -Q; NULL-terminated */
+	int task_queue_max_priority;	 /* 0 = none */
+	char *task_default_queue_type;	 /* "classic" or "quorum" */
+	char *task_queues, *task_routes; /* JSON text or NULL; in `routing` */
 	bool task_create_missing_queues;
-	char **task_modules; /* prefixes under which the shipped tasks answer */
-	char **imports;	     /* -I / include: plug-in files or folders besides the shipped ones */
+	char *task_create_missing_queue_type, *task_create_missing_queue_exchange_type;
+	struct routing *routing; /* of all these; never NULL */
+	char **task_modules;	 /* prefixes under which the shipped tasks answer */
+	char **imports; /* -I / include: plug-in files or folders besides the shipped ones */
 	/* results */
 	double result_expires;	       /* seconds; 0 = never */
 	double result_failure_expires; /* < 0 = as result_expires */
@@ -61,7 +65,7 @@ struct config {
 	char *autoscale;		       /* as given; NULL = off */
 	unsigned autoscale_max, autoscale_min; /* of it; max 0 = off */
 	double worker_autoscale_keepalive;
-	bool worker_pool_restarts;
+	bool worker_pool_restarts, worker_direct;
 	unsigned worker_prefetch_multiplier; /* 0 = unlimited */
 	unsigned worker_max_tasks_per_child;
 	uint64_t worker_max_memory_per_child; /* KiB */
@@ -132,9 +136,6 @@ const char *config_setting(const char *name);
 /* The source of a value for people: "default", "smallage.yaml:3", "environment EMAIL_HOST",
  * "option -b". */
 const char *config_where(const struct config *c, const char *name);
-/* Arguments of declared queues as JSON text (x-queue-type, x-max-priority); NULL = none. To be
- * freed. */
-char *config_queue_arguments(const struct config *c);
 /* What bodies may be written in that come to us, and how large they may be. */
 struct content_options config_content(const struct config *c);
 /* Writes all values and their sources, a line each, secrets as ********. */

@@ -124,14 +124,39 @@ static int derive_files(struct config_store *s, const char *why, struct err *err
 	return 0;
 }
 
+static int derive_backend(struct config_store *s, const char *redis, const char *where,
+			  struct err *err)
+{
+	const char *backend = config_store_text(s, "result_backend");
+
+	if ((!backend || !backend[0]) && redis &&
+	    config_store_get(s, "result_backend")->origin == CONFIG_FROM_DEFAULT)
+		config_store_derive(s, "result_backend", redis, where);
+	if (has_scheme(backend, "cache+memory"))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "result_backend cache+memory:// cannot be shared between processes; "
+			       "use redis:// or file:///folder");
+	return 0;
+}
+
 int derive_servers(struct config_store *s, struct err *err)
 {
 	const char *broker = config_store_text(s, "broker_url");
-	const char *backend = config_store_text(s, "result_backend");
 	auto_free char *redis = is_true(s, "debug") ? NULL : redis_url(s);
 	const struct config_value *from =
 		config_store_get(s, is_set(s, "redis_url") ? "redis_url" : "redis_host");
 
+	if (is_set(s, "broker_read_url") && is_set(s, "broker_write_url")) {
+		if (config_store_get(s, "broker_url")->origin == CONFIG_FROM_OPTION)
+			config_store_notice(s, "option -b has no effect, because broker_read_url "
+					       "and broker_write_url are set");
+		return derive_backend(s, redis, from->where, err);
+	}
+	if (!is_set(s, "broker_url") &&
+	    (is_set(s, "broker_read_url") || is_set(s, "broker_write_url")))
+		return err_set(err, ERR_INVALID,
+			       "one of broker_read_url and broker_write_url is set, but neither "
+			       "the other nor broker_url");
 	if (has_scheme(broker, "memory"))
 		return derive_files(s, "memory:// cannot be shared between processes", err);
 	if ((!broker || !broker[0]) && redis) {
@@ -140,14 +165,7 @@ int derive_servers(struct config_store *s, struct err *err)
 	}
 	if (!broker || !broker[0])
 		return derive_files(s, is_true(s, "debug") ? "debug is on" : "no broker_url", err);
-	if ((!backend || !backend[0]) && redis &&
-	    config_store_get(s, "result_backend")->origin == CONFIG_FROM_DEFAULT)
-		config_store_derive(s, "result_backend", redis, from->where);
-	if (has_scheme(backend, "cache+memory"))
-		return err_set(err, ERR_UNSUPPORTED,
-			       "result_backend cache+memory:// cannot be shared between processes; "
-			       "use redis:// or file:///folder");
-	return 0;
+	return derive_backend(s, redis, from->where, err);
 }
 
 /* Offset of a zone now. The zone is entered and left again: the log keeps the machine's. */
@@ -334,6 +352,37 @@ static int derive_revokes(struct config *c, const struct config_store *s, struct
 	return 0;
 }
 
+/* An error says where the setting stands. */
+static int derive_routing(struct config *c, const struct config_store *s, struct err *err)
+{
+	fill_with(&c->task_default_queue, "celery");
+	fill_with(&c->task_default_exchange, c->task_default_queue);
+	fill_with(&c->task_default_routing_key, c->task_default_queue);
+	const struct routing_options options = {
+		.queues = c->task_queues,
+		.routes = c->task_routes,
+		.default_queue = c->task_default_queue,
+		.default_exchange = c->task_default_exchange,
+		.default_exchange_type = c->task_default_exchange_type,
+		.default_routing_key = c->task_default_routing_key,
+		.default_queue_type = c->task_default_queue_type,
+		.missing_queue_type = c->task_create_missing_queue_type,
+		.missing_exchange_type = c->task_create_missing_queue_exchange_type,
+		.max_priority = c->task_queue_max_priority,
+		.creates_missing = c->task_create_missing_queues,
+	};
+	struct err found = {0};
+
+	c->routing = routing_new(&options, &found);
+	if (c->routing)
+		return 0;
+	bool is_routes = strncmp(found.text, "task_routes", strlen("task_routes")) == 0;
+
+	return err_set(err, found.code, "%s: %s",
+		       config_store_get(s, is_routes ? "task_routes" : "task_queues")->where,
+		       found.text);
+}
+
 int derive_rest(struct config *c, struct config_store *s, struct err *err)
 {
 	auto_free char *host = nodename_host();
@@ -349,9 +398,10 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (derive_autoscale(c, err) != 0)
 		return -1;
 	derive_socket(c);
-	fill_with(&c->task_default_queue, "celery");
-	fill_with(&c->task_default_exchange, c->task_default_queue);
-	fill_with(&c->task_default_routing_key, c->task_default_queue);
+	fill_with(&c->broker_read_url, c->broker_url ? c->broker_url : "");
+	fill_with(&c->broker_write_url, c->broker_url ? c->broker_url : "");
+	if (derive_routing(c, s, err) != 0)
+		return -1;
 	if (config_store_get(s, "task_acks_on_failure")->origin == CONFIG_FROM_DEFAULT)
 		c->task_acks_on_failure = is_true(s, "task_acks_on_failure_or_timeout");
 	if (config_store_get(s, "task_acks_on_timeout")->origin == CONFIG_FROM_DEFAULT)

@@ -48,8 +48,12 @@ static void note(struct config_store *s, const char *name, const char *urls, boo
 
 void derive_tls_notices(const struct config *c, struct config_store *s)
 {
-	if (c->broker_url)
-		note(s, "broker_url", c->broker_url, false, c->broker_use_ssl);
+	bool is_one = strcmp(c->broker_read_url, c->broker_write_url) == 0;
+
+	note(s, is_one ? "broker_url" : "broker_read_url", c->broker_read_url, false,
+	     c->broker_use_ssl);
+	if (!is_one)
+		note(s, "broker_write_url", c->broker_write_url, false, c->broker_use_ssl);
 	if (c->result_backend)
 		note(s, "result_backend", c->result_backend, true, c->redis_backend_use_ssl);
 }
@@ -70,14 +74,14 @@ static bool is_same_server(const struct url *a, const struct url *b)
 	return a->port == b->port && a->host && b->host && strcmp(a->host, b->host) == 0;
 }
 
-char *config_tls_of_broker(const struct config *c, const char *shown)
+char *config_tls_of_broker(const struct config *c, const char *urls, const char *shown)
 {
 	struct url there = {0};
 	char *found = NULL, *item;
 
 	if (url_parse(&there, shown, NULL) != 0)
 		return NULL;
-	for (unsigned i = 0; !found && (item = url_list_item(c->broker_url, i)) != NULL; i++) {
+	for (unsigned i = 0; !found && (item = url_list_item(urls, i)) != NULL; i++) {
 		auto_free char *text = item;
 		struct url url;
 

@@ -187,19 +187,30 @@ static int read_list(struct reader *r, struct str *out)
 	}
 }
 
+/* Is its list more than one of plain values? */
+static bool may_be_tree(const char *name)
+{
+	const struct config_row *row = config_row_find(name);
+
+	return row && row->type == CONFIG_TREE;
+}
+
 /* One "name: value" whose name is the present event. */
 static int read_setting(struct reader *r)
 {
 	auto_free char *name = mem_strdup(scalar_text(r));
 	auto_free char *where = mem_printf("%s:%zu", r->path, line_of(r));
 	auto_free char *json_text = NULL;
+	bool is_mapping;
 	auto_str list;
 	struct config_found found = {.name = name, .origin = CONFIG_FROM_FILE, .where = where};
 
 	str_init(&list, FILE_MAX_BYTES);
 	if (next_event(r) != 0)
 		return -1;
-	if (r->event.type == YAML_MAPPING_START_EVENT) {
+	is_mapping = r->event.type == YAML_MAPPING_START_EVENT;
+	if (r->event.type == YAML_MAPPING_START_EVENT ||
+	    (r->event.type == YAML_SEQUENCE_START_EVENT && may_be_tree(name))) {
 		json_t *value = read_json(r, 0);
 
 		if (!value)
@@ -207,7 +218,7 @@ static int read_setting(struct reader *r)
 		json_text = json_dumps(value, JSON_COMPACT);
 		json_decref(value);
 		found.text = json_text;
-		found.is_mapping = true;
+		found.is_mapping = is_mapping;
 	} else if (r->event.type == YAML_SEQUENCE_START_EVENT) {
 		if (read_list(r, &list) != 0)
 			return -1;

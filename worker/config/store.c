@@ -111,10 +111,7 @@ static int put_fixed(struct config_store *s, const struct config_fixed *fixed,
 
 	if (fixed->value && (is_null || strcasecmp(found->text, fixed->value) == 0))
 		return 0;
-	/* Celery itself reads these two, so they are meant for the worker. */
-	if (found->origin == CONFIG_FROM_ENVIRONMENT &&
-	    strncmp(fixed->name, "broker_read", 11) != 0 &&
-	    strncmp(fixed->name, "broker_write", 12) != 0) {
+	if (found->origin == CONFIG_FROM_ENVIRONMENT) {
 		config_store_notice(s, "%s is not supported by this version and has no effect (%s)",
 				    found->where, hint);
 		return 0;
@@ -140,7 +137,7 @@ static int put_row(struct config_value *v, const struct config_found *found, str
 			       row->name,
 			       row->flags & CONFIG_OPTION_ONLY ? "as an option"
 							       : "as an option or variable");
-	if (found->is_mapping && row->type != CONFIG_JSON)
+	if (found->is_mapping && row->type != CONFIG_JSON && row->type != CONFIG_TREE)
 		return err_set(err, ERR_INVALID, "%s: '%s' must be %s, not a mapping", found->where,
 			       row->name,
 			       row->type == CONFIG_LIST ? "a list of names" : "one value");

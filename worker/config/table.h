@@ -18,6 +18,7 @@ enum config_type {
 	CONFIG_SECONDS, /* double */
 	CONFIG_LIST,	/* char **, NULL-terminated; text form: comma separated */
 	CONFIG_JSON,	/* char *, text of a JSON object; a mapping in the file */
+	CONFIG_TREE,	/* char *, JSON text of a list or an object; "a,b" is a list too */
 	CONFIG_POOL,	/* enum config_pool */
 	CONFIG_TYPE_COUNT
 };

@@ -45,6 +45,12 @@ const struct config_row config_rows_worker[] = {
 	 .flags = CONFIG_OWN,
 	 .help = "With --autoscale: seconds without a new task after which processes that are not "
 		 "needed end."},
+	{.name = "worker_direct",
+	 .type = CONFIG_BOOL,
+	 .field = FIELD(worker_direct),
+	 .fallback = "false",
+	 .old = {"CELERY_WORKER_DIRECT"},
+	 .help = "Also take tasks from a queue of this worker's own: <node name>.dq2."},
 	{.name = "worker_pool_restarts",
 	 .type = CONFIG_BOOL,
 	 .field = FIELD(worker_pool_restarts),

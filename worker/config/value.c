@@ -145,6 +145,32 @@ static int json_object_text(const char *text, struct err *err)
 	return is_object ? 0 : err_set(err, ERR_INVALID, "the value is not a JSON object");
 }
 
+/* Names with commas between them become the list that they are; JSON must be JSON. */
+static int tree_text(const char *text, char **ret_tree, struct err *err)
+{
+	json_error_t why;
+	char **names;
+	json_t *list;
+
+	text += text ? strspn(text, " \t\n") : 0;
+	if (!text || !*text)
+		return 0;
+	if (*text == '{' || *text == '[') {
+		list = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+		if (!list)
+			return err_set(err, ERR_INVALID, "not JSON: %.100s", why.text);
+	} else {
+		names = config_value_list(text);
+		list = json_array();
+		for (size_t i = 0; names && names[i]; i++)
+			json_array_append_new(list, json_string(names[i]));
+		config_list_free(names);
+	}
+	*ret_tree = json_dumps(list, JSON_COMPACT);
+	json_decref(list);
+	return 0;
+}
+
 /* -c: `auto` is worked out once the pool is known; the error has Celery's words. */
 static bool is_count_or_auto(const struct config_row *row)
 {
@@ -186,6 +212,7 @@ static int apply_text(struct config *c, const struct config_row *row, const char
 		      struct err *err)
 {
 	char **member;
+	auto_free char *tree = NULL;
 	bool flag;
 
 	if (text && text[0] && row->choices && choice(row, text, err) != 0)
@@ -194,6 +221,9 @@ static int apply_text(struct config *c, const struct config_row *row, const char
 		text = flag ? "true" : "false";
 	else if (text && text[0] && row->type == CONFIG_JSON && json_object_text(text, err) != 0)
 		return -1;
+	if (row->type == CONFIG_TREE && tree_text(text, &tree, err) != 0)
+		return -1;
+	text = tree ? tree : text;
 	if (row->field == CONFIG_NO_FIELD)
 		return 0;
 	member = (char **)(void *)((char *)c + row->field);
@@ -213,6 +243,7 @@ int config_value_apply(struct config *c, const struct config_row *row, const cha
 	case CONFIG_TEXT:
 	case CONFIG_URL:
 	case CONFIG_JSON:
+	case CONFIG_TREE:
 		return apply_text(c, row, text, err);
 	case CONFIG_INT:
 	case CONFIG_COUNT:

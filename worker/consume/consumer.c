@@ -43,7 +43,7 @@ static void session_begin(struct consumer *c, unsigned session)
 	c->session = session;
 	acks_session_up(&c->finish.acks, session);
 	if (c->report)
-		report_up(c->report, c->broker);
+		report_up(c->report, c->writer ? NULL : c->broker);
 }
 
 static void on_up(void *ctx, const char *host)
@@ -181,7 +181,8 @@ static void on_broker_closed(void *ctx)
 	struct consumer *c = ctx;
 
 	c->broker = NULL;
-	c->finish.broker = NULL;
+	if (!c->writer_label)
+		c->finish.broker = NULL;
 	c->finish.acks.broker = NULL;
 	acks_session_down(&c->finish.acks);
 	if (c->report)
@@ -315,12 +316,24 @@ static void on_finished(void *ctx)
 
 /* --- life --- */
 
+/* The first URL without its password. */
+static char *label_of(const char *urls)
+{
+	auto_free char *first = url_list_item(urls, 0);
+	struct str label;
+	struct url url;
+
+	str_init(&label, 1024);
+	if (first && url_parse(&url, first, NULL) == 0) {
+		url_format_redacted(&label, &url);
+		url_clear(&url);
+	}
+	return str_detach(&label);
+}
+
 void consumer_init(struct consumer *c, const struct config *config, const struct registry *registry,
 		   uv_loop_t *loop)
 {
-	struct url url;
-	struct str label;
-
 	memset(c, 0, sizeof(*c));
 	c->config = config;
 	c->registry = registry;
@@ -343,13 +356,9 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 		      config->worker_prefetch_multiplier;
 	c->qos_sent = c->qos_base;
 	acks_prefetch(&c->finish.acks, c->qos_sent);
-	str_init(&label, 1024);
-	auto_free char *first = url_list_item(config->broker_url, 0);
-	if (first && url_parse(&url, first, NULL) == 0) {
-		url_format_redacted(&label, &url);
-		url_clear(&url);
-	}
-	c->broker_label = str_detach(&label);
+	c->broker_label = label_of(config->broker_read_url);
+	if (consumer_has_writer(config))
+		c->writer_label = label_of(config->broker_write_url);
 }
 
 void consumer_clear(struct consumer *c)
@@ -364,7 +373,8 @@ void consumer_clear(struct consumer *c)
 	str_clear(&c->finish.text);
 	str_clear(&c->finish.repr);
 	free(c->broker_label);
-	c->broker_label = NULL;
+	free(c->writer_label);
+	c->broker_label = c->writer_label = NULL;
 }
 
 static size_t quantity(void *ctx)
@@ -390,12 +400,14 @@ void consumer_autoscale(struct consumer *c, uv_loop_t *loop)
 
 int consumer_start(struct consumer *c, struct err *err)
 {
-	c->finish.broker = c->broker;
+	c->finish.broker = c->writer ? c->writer : c->broker;
 	c->finish.acks.broker = c->broker;
 	if (queues_declare(c, err) < 0)
 		return -1;
 	broker_qos(c->broker, c->qos_base);
 	broker_start(c->broker);
+	if (c->writer)
+		broker_start(c->writer);
 	return 0;
 }
 

@@ -34,6 +34,7 @@ struct consumer {
 	const struct registry *registry;
 	struct pool *pool;
 	struct broker *broker;
+	struct broker *writer; /* broker_write_url, where that is another one; else NULL */
 	struct requests requests;
 	struct eta eta;
 	struct limiter limiter;
@@ -45,11 +46,13 @@ struct consumer {
 	struct finish finish;
 	struct task_message_options intake;
 	char *broker_label; /* the broker URL without its password, for the log */
+	char *writer_label; /* the same of the writer; NULL = there is none */
 	unsigned session;   /* current consumer session; 0 = none */
 	unsigned qos_base;  /* 0 = unlimited */
 	unsigned qos_sent;
 	size_t eta_streak; /* tasks due later received since the last one that could run */
 	bool is_up, was_up;
+	bool is_writer_up;
 	bool is_pumping;   /* inside pump_run */
 	bool is_stopping;  /* nothing new is started */
 	bool has_given_up; /* the broker cannot be reached and no try is left */
@@ -60,11 +63,16 @@ struct consumer {
 	void *ctx;
 };
 
+/* writer.c: is broker_write_url another broker than the one tasks come from? */
+bool consumer_has_writer(const struct config *config);
+/* Of both. */
+void consumer_broker_stats(const struct consumer *c, struct broker_stats *ret_stats);
+
 void consumer_init(struct consumer *c, const struct config *config, const struct registry *registry,
 		   uv_loop_t *loop);
 void consumer_clear(struct consumer *c);
 /* Handed to broker_open and pool_prepare, with the consumer as ctx. */
-extern const struct broker_events consumer_broker_events;
+extern const struct broker_events consumer_broker_events, consumer_writer_events;
 extern const struct pool_events consumer_pool_events;
 /* With --autoscale, once the pool has started. */
 void consumer_autoscale(struct consumer *c, uv_loop_t *loop);

@@ -4,22 +4,15 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/text.h"
 #include "worker/consume/consumer.h"
-#include "worker/consume/queue_info.h"
 
-/* Mirrors celery/app/amqp.py, Queues: the default queue lives on the default exchange; a queue that
- * is only named gets a direct exchange and a routing key of its own name. */
-
-/* Of a short string in AMQP. */
-#define NAME_MOST 255
+/* Mirrors celery/app/amqp.py, Queues: what the settings define, what was made of a name only, and
+ * what remote control described. */
 
 struct known_queue {
 	struct list_node node;
-	char *name, *exchange, *exchange_type, *routing_key;
-	struct queue_def def; /* of these texts */
-	char *arguments;      /* JSON text or NULL */
-	json_t *info;	      /* as_dict() */
+	const struct queue *queue; /* the settings', or `own` */
+	struct queue *own;
 	bool is_consumed;
 };
 
@@ -31,12 +24,7 @@ void queues_init(struct list_node *queues)
 static void known_free(struct known_queue *q)
 {
 	list_remove(&q->node);
-	free(q->name);
-	free(q->exchange);
-	free(q->exchange_type);
-	free(q->routing_key);
-	free(q->arguments);
-	json_decref(q->info);
+	queue_free(q->own);
 	free(q);
 }
 
@@ -57,7 +45,8 @@ static struct known_queue *known_find(const struct consumer *c, const char *name
 		struct known_queue *q = list_entry(pos, struct known_queue, node);
 
 		count++;
-		if (strcmp(q->name, name) == 0)
+		if (strcmp(q->queue->name, name) == 0 ||
+		    (q->queue->alias && strcmp(q->queue->alias, name) == 0))
 			return q;
 	}
 	if (ret_count)
@@ -74,90 +63,70 @@ json_t *queues_list(const struct consumer *c)
 		struct known_queue *q = list_entry(pos, struct known_queue, node);
 
 		if (q->is_consumed)
-			json_array_append(list, q->info);
+			json_array_append(list, q->queue->info);
 	}
 	return list;
 }
 
 /* --- adding and cancelling --- */
 
-static int check_names(const struct queue_def *def, struct err *err)
-{
-	const char *const names[] = {def->name, def->exchange, def->exchange_type,
-				     def->routing_key};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strlen(names[i]) > NAME_MOST || !utf8_is_valid(names[i], strlen(names[i])))
-			return err_set(err, ERR_LIMIT,
-				       "its names must be UTF-8 of at most %d bytes", NAME_MOST);
-	return *def->name ? 0 : err_set(err, ERR_INVALID, "it has no name");
-}
-
-static struct known_queue *known_add(struct consumer *c, const struct queue_def *def,
-				     const json_t *options, struct err *err)
+/* Takes `own` over, which is NULL where the settings have the queue. */
+static struct known_queue *known_add(struct consumer *c, const struct queue *queue,
+				     struct queue *own, struct err *err)
 {
 	size_t count = 0;
 	struct known_queue *q;
 
-	if (check_names(def, err) < 0)
-		return NULL;
 	known_find(c, "", &count);
 	if (count >= QUEUES_MAX) {
+		queue_free(own);
 		err_set(err, ERR_LIMIT, "%d queues are known already", QUEUES_MAX);
 		return NULL;
 	}
 	q = mem_calloc(1, sizeof(*q));
-	q->name = mem_strdup(def->name);
-	q->exchange = mem_strdup(def->exchange);
-	q->exchange_type = mem_strdup(def->exchange_type);
-	q->routing_key = mem_strdup(def->routing_key);
-	q->arguments = options ? queue_info_arguments(options) : mem_strdup(def->arguments);
-	q->def = *def;
-	q->def.name = q->name;
-	q->def.exchange = q->exchange;
-	q->def.exchange_type = q->exchange_type;
-	q->def.routing_key = q->routing_key;
-	q->def.arguments = q->arguments;
-	q->info = queue_info(&q->def, options);
+	q->own = own;
+	q->queue = own ? own : queue;
 	list_append(&c->queues, &q->node);
 	return q;
 }
 
 static int consume(struct consumer *c, struct known_queue *q, struct err *err)
 {
-	if (broker_consume(c->broker, &q->def, err) < 0)
+	if (broker_consume(c->broker, &q->queue->def, err) < 0)
 		return -1;
 	q->is_consumed = true;
 	return 0;
 }
 
-int queues_add(struct consumer *c, const struct queue_def *queue, const json_t *options,
-	       bool *ret_is_new, struct err *err)
+/* The queue that remote control speaks of. */
+static struct known_queue *known_get(struct consumer *c, const char *name, const json_t *options,
+				     struct err *err)
 {
-	const struct config *config = c->config;
-	struct known_queue *q = known_find(c, queue->name, NULL);
-	bool is_own = !queue->exchange || *queue->exchange;
-	struct queue_def def = {
-		.name = queue->name,
-		.exchange = queue->exchange ? queue->exchange : queue->name,
-		.exchange_type = queue->exchange_type ? queue->exchange_type : "direct",
-		.routing_key = queue->routing_key ? queue->routing_key : queue->name,
-	};
+	const struct routing *routing = c->config->routing;
+	const struct queue *defined = routing_queue(routing, name);
+	struct known_queue *q = known_find(c, name, NULL);
+	struct queue *own;
 
-	queue_info_flags(&def, options);
+	if (q)
+		return q;
+	if (defined)
+		return known_add(c, defined, NULL, err);
+	own = queue_read(name, options, QUEUE_REMOTE, routing_defaults(routing), err);
+	return own ? known_add(c, NULL, own, err) : NULL;
+}
+
+int queues_add(struct consumer *c, const char *name, const json_t *options, bool *ret_is_new,
+	       struct err *err)
+{
+	struct known_queue *q = known_get(c, name, options, err);
+
 	if (ret_is_new)
 		*ret_is_new = false;
-	if (q && q->is_consumed)
-		return 0;
-	if (!is_own) { /* kombu: no exchange means the default one */
-		def.exchange = config->task_default_exchange;
-		def.exchange_type = config->task_default_exchange_type;
-	}
-	if (!q && publisher_knows_queue(config, queue->name))
-		def = publisher_queue(config, queue->name, NULL);
 	if (!q)
-		q = known_add(c, &def, options, err);
-	if (!q || consume(c, q, err) < 0)
+		return -1;
+	if (q->is_consumed)
+		return 0;
+	if (consume(c, q, err) < 0)
 		return -1;
 	if (ret_is_new)
 		*ret_is_new = true;
@@ -171,58 +140,109 @@ void queues_cancel(struct consumer *c, const char *name)
 	if (!q || !q->is_consumed)
 		return;
 	q->is_consumed = false;
-	broker_cancel(c->broker, name);
+	broker_cancel(c->broker, q->queue->name);
 }
 
 /* --- the queues of the settings --- */
 
-static bool list_has(char *const *list, const char *name)
+static bool is_excluded(const struct config *config, const struct queue *q, const char *name)
 {
-	for (; list && *list; list++)
-		if (strcmp(*list, name) == 0)
+	for (char *const *x = config->exclude_queues; x && *x; x++)
+		if (strcmp(*x, name) == 0 ||
+		    (q && (strcmp(*x, q->name) == 0 || (q->alias && strcmp(*x, q->alias) == 0))))
 			return true;
 	return false;
 }
 
-static int check_known(const struct config *config, char *const *names, struct err *err)
+static int check_known(const struct config *config, struct err *err)
 {
-	for (; names && *names; names++)
-		if (!config->task_create_missing_queues && !publisher_knows_queue(config, *names))
+	for (char *const *name = config->queues; name && *name; name++)
+		if (!routing_creates_missing(config->routing) &&
+		    !routing_queue(config->routing, *name))
 			return err_set(
 				err, ERR_NOT_FOUND,
 				"Trying to select queue subset of ['%s'], but queue '%s' isn't "
 				"defined in the task_queues setting.",
-				*names, *names);
+				*name, *name);
 	return 0;
+}
+
+/* `own` as known_add takes it. */
+static int begin_with(struct consumer *c, const struct queue *queue, struct queue *own,
+		      struct err *err)
+{
+	const char *name = own ? own->name : queue->name;
+	struct known_queue *q = known_find(c, name, NULL);
+
+	if (q)
+		queue_free(own);
+	else
+		q = known_add(c, queue, own, err);
+	if (!q || consume(c, q, err) < 0)
+		return err_prefix(err, "queue '%s': ", queue ? queue->name : name);
+	return 0;
+}
+
+static int declare_selected(struct consumer *c, unsigned *count, struct err *err)
+{
+	const struct config *config = c->config;
+
+	for (char *const *name = config->queues; *name; name++) {
+		const struct queue *queue = routing_queue(config->routing, *name);
+		struct queue_def missing = routing_missing(config->routing, *name);
+		struct queue *own;
+
+		if (is_excluded(config, queue, *name))
+			continue;
+		own = queue ? NULL : queue_new(&missing, err);
+		if ((!queue && !own) || begin_with(c, queue, own, err) < 0)
+			return -1;
+		++*count;
+	}
+	return 0;
+}
+
+static int declare_all(struct consumer *c, unsigned *count, struct err *err)
+{
+	const struct queue *queue;
+
+	for (size_t i = 0; (queue = routing_queue_at(c->config->routing, i)); i++) {
+		if (is_excluded(c->config, queue, queue->name))
+			continue;
+		if (begin_with(c, queue, NULL, err) < 0)
+			return -1;
+		++*count;
+	}
+	return 0;
+}
+
+/* celery/utils/nodenames.py, worker_direct() */
+static int declare_direct(struct consumer *c, unsigned *count, struct err *err)
+{
+	const char *node = c->config->node_name;
+	auto_free char *name = mem_printf("%s.dq2", node);
+	struct queue_def def = {
+		.name = name, .exchange = "C.dq2", .exchange_type = "direct", .routing_key = node};
+	struct queue *own;
+
+	if (!c->config->worker_direct)
+		return 0;
+	own = queue_new(&def, err);
+	++*count;
+	return own ? begin_with(c, NULL, own, err) : -1;
 }
 
 int queues_declare(struct consumer *c, struct err *err)
 {
 	const struct config *config = c->config;
-	char *fallback[] = {config->task_default_queue, NULL};
-	char *const *names = fallback;
-	auto_free char *arguments = config_queue_arguments(config);
+	bool is_selected = config->queues && *config->queues;
 	unsigned count = 0;
 
-	if (config->task_queues && *config->task_queues)
-		names = config->task_queues;
-	if (config->queues && *config->queues)
-		names = config->queues;
-	if (check_known(config, config->queues, err) < 0)
+	if (check_known(config, err) < 0)
 		return -1;
-	for (; *names; names++) {
-		struct queue_def queue = publisher_queue(config, *names, arguments);
-		struct known_queue *q;
-
-		if (list_has(config->exclude_queues, *names))
-			continue;
-		q = known_find(c, *names, NULL);
-		if (!q)
-			q = known_add(c, &queue, NULL, err);
-		if (!q || consume(c, q, err) < 0)
-			return err_prefix(err, "queue '%s': ", *names);
-		count++;
-	}
+	if ((is_selected ? declare_selected(c, &count, err) : declare_all(c, &count, err)) < 0 ||
+	    declare_direct(c, &count, err) < 0)
+		return -1;
 	if (count == 0)
 		return err_set(err, ERR_INVALID,
 			       "no queue is left to consume from: every queue is "

@@ -21,11 +21,12 @@ void queues_init(struct list_node *queues);
 void queues_clear(struct list_node *queues);
 /* The queues of the settings, as Celery declares them; fails for unknown ones. */
 int queues_declare(struct consumer *c, struct err *err);
-/* Consumes from a queue of which all but the name may be missing (NULL); `options` may hold more
- * of kombu's Queue (max_priority, expires, queue_arguments, ...), others are ignored. Nothing
- * happens when it is consumed already; *ret_is_new (may be NULL) tells. */
-int queues_add(struct consumer *c, const struct queue_def *queue, const json_t *options,
-	       bool *ret_is_new, struct err *err);
+/* Consumes from a queue of this name or alias. `options` (an object) may hold what kombu's Queue is
+ * made of (exchange, exchange_type, routing_key, max_priority, expires, queue_arguments, ...) for
+ * one that is not known yet; others are ignored. Nothing happens when it is consumed already;
+ * *ret_is_new (may be NULL) tells. */
+int queues_add(struct consumer *c, const char *name, const json_t *options, bool *ret_is_new,
+	       struct err *err);
 void queues_cancel(struct consumer *c, const char *name);
 /* A list of kombu's Queue.as_dict() of what is consumed; new reference. */
 json_t *queues_list(const struct consumer *c);

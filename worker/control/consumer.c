@@ -33,21 +33,15 @@ static void add_queue(struct control *c, const json_t *arguments)
 {
 	bool is_new = false;
 	struct err err = {0};
-	struct queue_def def = {
-		.name = name_of(arguments, "queue"),
-		.exchange = name_of(arguments, "exchange"),
-		.exchange_type = name_of(arguments, "exchange_type"),
-		.routing_key = name_of(arguments, "routing_key"),
-	};
-
-	auto_free char *plain = control_plain(def.name ? def.name : "?");
+	const char *name = name_of(arguments, "queue");
+	auto_free char *plain = control_plain(name ? name : "?");
 
 	if (c->consumer->is_stopping)
 		return;
-	if (!def.name)
+	if (!name)
 		err_set(&err, ERR_INVALID, "its name is not a text");
 	else
-		queues_add(c->consumer, &def, arguments, &is_new, &err);
+		queues_add(c->consumer, name, arguments, &is_new, &err);
 	if (err.code != ERR_NONE)
 		log_error("add_consumer: queue %s: %s", plain, err.text);
 	else if (is_new)

@@ -68,6 +68,14 @@ static bool is_null(const struct config_value *v)
 	return null_text && *null_text == '-' && strcmp(v->text, null_text) == 0;
 }
 
+/* JSON, or names with commas between them. */
+static json_t *tree_of(const char *text)
+{
+	json_t *value = pyjson_load(text, strlen(text), NULL);
+
+	return value ? value : list_of(text);
+}
+
 static json_t *typed(const struct config_value *v)
 {
 	enum config_type type = v->row ? v->row->type : CONFIG_TEXT;
@@ -87,6 +95,8 @@ static json_t *typed(const struct config_value *v)
 		return number_of(v->text);
 	case CONFIG_LIST:
 		return list_of(v->text);
+	case CONFIG_TREE:
+		return tree_of(v->text);
 	case CONFIG_JSON:
 		value = pyjson_load(v->text, strlen(v->text), NULL);
 		return value ? value : text_of(v->text);
@@ -153,7 +163,7 @@ static void add_software(struct str *out)
 static void add_servers(struct str *out, const struct config *config)
 {
 	struct broker_info info;
-	bool is_known = broker_info_read(&info, config->broker_url);
+	bool is_known = broker_info_read(&info, config->broker_read_url);
 
 	str_addf(out, "settings -> transport:%s results:", is_known ? info.transport : "");
 	mask_urls(out, config->result_backend ? config->result_backend : "disabled", MASK);

@@ -60,7 +60,7 @@ static json_t *broker(const struct config *config)
 	struct broker_info info;
 	json_t *shown;
 
-	if (!broker_info_read(&info, config->broker_url))
+	if (!broker_info_read(&info, config->broker_read_url))
 		return json_string("N/A");
 	/* As py-amqp changes it when it connects. */
 	bool is_local = info.is_amqp && strcmp(info.hostname, "localhost") == 0;
@@ -75,8 +75,8 @@ static json_t *broker(const struct config *config)
 		info.is_amqp ? "PLAIN" : NULL, "uri_prefix", "heartbeat",
 		config->broker_heartbeat > 0 ? json_real(config->broker_heartbeat)
 					     : json_integer(0),
-		"failover_strategy", "round-robin", "alternates", alternates(config->broker_url),
-		"credential_provider");
+		"failover_strategy", "round-robin", "alternates",
+		alternates(config->broker_read_url), "credential_provider");
 	broker_info_clear(&info);
 	return shown ? shown : json_string("N/A");
 }

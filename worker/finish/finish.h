@@ -88,10 +88,5 @@ int publisher_send(struct finish *f, const struct outgoing *o, broker_published_
 		   struct err *err);
 /* Arguments of a signature and a result together may be larger than either. */
 #define PUBLISHER_BODY_MAX(config) (2 * (size_t)(config)->worker_max_message_bytes + 65536)
-/* A queue as Celery declares it when only its name is given; borrows all texts. */
-struct queue_def publisher_queue(const struct config *config, const char *name,
-				 const char *arguments);
-/* Is it the default queue or one of task_queues? */
-bool publisher_knows_queue(const struct config *config, const char *name);
 
 #endif

@@ -14,41 +14,32 @@ static void format_expiration(char out[32], int64_t expires_us, int64_t now_us)
 	snprintf(out, 32, "%lld", (long long)(left_ms > 0 ? left_ms : 0));
 }
 
-/* Where a message goes and how. */
-struct route {
-	const char *exchange, *routing_key;
-	const struct queue_def *declare; /* or NULL */
-	int delivery_mode;
-};
-
-static void tell_sent(struct finish *f, const struct task_message *m, const struct route *route)
+static void tell_sent(struct finish *f, const struct task_message *m, const struct destination *to)
 {
-	bool is_direct = route->exchange[0] == '\0';
-
-	events_sent(f->events, &(struct event_message){
-				       .uuid = m->id,
-				       .root_id = m->root_id ? m->root_id : m->id,
-				       .parent_id = m->parent_id,
-				       .name = m->task,
-				       .args = m->argsrepr,
-				       .kwargs = m->kwargsrepr,
-				       .retries = m->retries,
-				       .eta_us = m->eta_us,
-				       .expires_us = m->expires_us,
-				       .queue = route->declare ? route->declare->name
-						: is_direct    ? route->routing_key
-							       : f->config->task_default_queue,
-				       .exchange = route->exchange,
-				       .routing_key = route->routing_key,
-			       });
+	events_sent(f->events,
+		    &(struct event_message){
+			    .uuid = m->id,
+			    .root_id = m->root_id ? m->root_id : m->id,
+			    .parent_id = m->parent_id,
+			    .name = m->task,
+			    .args = m->argsrepr,
+			    .kwargs = m->kwargsrepr,
+			    .retries = m->retries,
+			    .eta_us = m->eta_us,
+			    .expires_us = m->expires_us,
+			    .queue = to->queue ? to->queue : f->config->task_default_queue,
+			    .exchange = to->exchange,
+			    .routing_key = to->routing_key,
+		    });
 }
 
-static int publish(struct finish *f, const struct task_message *m, const struct route *route,
+static int publish(struct finish *f, const struct task_message *m, const struct destination *to,
 		   broker_published_fn *done, void *ctx, struct err *err)
 {
 	char expiration[32];
 	auto_str body = STR_INIT(PUBLISHER_BODY_MAX(f->config));
 	struct content_label label;
+	struct exchange_def broadcast;
 	int result;
 
 	if (!f->broker)
@@ -59,15 +50,16 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 		return err_prefix(err, "the message of %s: ", m->task);
 	json_t *headers = task_message_headers(m);
 	struct publication p = {
-		.exchange = route->exchange,
-		.routing_key = route->routing_key,
-		.declare = route->declare,
+		.exchange = to->exchange,
+		.routing_key = to->routing_key,
+		.declare = to->declare,
+		.declare_exchange = destination_exchange(to, &broadcast),
 		.content_type = label.type,
 		.content_encoding = label.encoding,
 		.correlation_id = m->id,
 		.reply_to = m->reply_to,
 		.priority = m->priority,
-		.delivery_mode = route->delivery_mode,
+		.delivery_mode = to->delivery_mode,
 		.headers = headers,
 		.body = body.data,
 		.body_len = body.len,
@@ -80,7 +72,7 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 	content_label_add(&label, headers);
 	result = broker_publish(f->broker, &p, done, ctx, err);
 	if (result == 0 && events_has_sent(f->events))
-		tell_sent(f, m, route);
+		tell_sent(f, m, to);
 	json_decref(headers);
 	return result;
 }
@@ -108,11 +100,15 @@ int publisher_retry(struct finish *f, const struct request *r, broker_published_
 	struct task_message next = next_try(r, clock_wall_us());
 	auto_str argsrepr = STR_INIT(8192);
 	auto_str kwargsrepr = STR_INIT(8192);
-	struct route route = {
+	/* Back to where it came from, whatever task_routes say now. */
+	struct destination to = {
 		.exchange = next.exchange ? next.exchange : "",
 		.routing_key = next.routing_key ? next.routing_key : f->config->task_default_queue,
 		.delivery_mode = 2,
 	};
+
+	if (!*to.exchange)
+		to.queue = to.routing_key;
 
 	/* Protocol 1 carries no reprs; monitors want them in protocol 2. */
 	if (!next.argsrepr) {
@@ -123,60 +119,25 @@ int publisher_retry(struct finish *f, const struct request *r, broker_published_
 		request_kwargs_repr(&kwargsrepr, r);
 		next.kwargsrepr = kwargsrepr.data;
 	}
-	return publish(f, &next, &route, done, ctx, err);
+	return publish(f, &next, &to, done, ctx, err);
 }
 
-/* Queues */
-
-bool publisher_knows_queue(const struct config *config, const char *name)
-{
-	if (strcmp(name, config->task_default_queue) == 0)
-		return true;
-	for (char *const *known = config->task_queues; known && *known; known++)
-		if (strcmp(*known, name) == 0)
-			return true;
-	return false;
-}
-
-struct queue_def publisher_queue(const struct config *config, const char *name,
-				 const char *arguments)
-{
-	bool is_default = strcmp(name, config->task_default_queue) == 0;
-
-	return (struct queue_def){
-		.name = name,
-		.exchange = is_default ? config->task_default_exchange : name,
-		.exchange_type = is_default ? config->task_default_exchange_type : "direct",
-		.routing_key = is_default ? config->task_default_routing_key : name,
-		.arguments = arguments,
-	};
-}
-
-/* Mirrors celery/app/amqp.py, send_task_message(): a direct queue is reached by its name through
- * the default exchange. */
 int publisher_send(struct finish *f, const struct outgoing *o, broker_published_fn *done, void *ctx,
 		   struct err *err)
 {
-	const struct config *config = f->config;
-	auto_free char *arguments = config_queue_arguments(config);
-	const char *name = o->queue ? o->queue : config->task_default_queue;
-	struct queue_def queue = publisher_queue(config, name, arguments);
-	const char *type = o->exchange_type ? o->exchange_type : queue.exchange_type;
 	struct task_message m = o->message;
-	struct route route = {
-		.exchange = o->exchange ? o->exchange : queue.exchange,
-		.routing_key = o->routing_key ? o->routing_key : queue.routing_key,
-		.declare = &queue,
+	const struct route asked = {
+		.queue = o->queue,
+		.exchange = o->exchange,
+		.exchange_type = o->exchange_type,
+		.routing_key = o->routing_key,
+		.priority = m.priority,
 		.delivery_mode = o->delivery_mode,
 	};
+	struct destination to;
 
-	if (!config->task_create_missing_queues && !publisher_knows_queue(config, name))
-		return err_set(err, ERR_NOT_FOUND, "Queue '%s' missing from task_queues", name);
-	if ((!o->exchange || !o->routing_key) && strcmp(type, "direct") == 0) {
-		route.exchange = "";
-		route.routing_key = name;
-	}
-	if (m.priority < 0)
-		m.priority = 0; /* kombu's own default */
-	return publish(f, &m, &route, done, ctx, err);
+	if (routing_send(f->config->routing, m.task, &asked, &to, err) < 0)
+		return -1;
+	m.priority = to.priority < 0 ? 0 : to.priority; /* kombu's own default */
+	return publish(f, &m, &to, done, ctx, err);
 }

@@ -22,14 +22,28 @@ void report_ready(struct report *r)
 
 void report_up(struct report *r, struct broker *broker)
 {
-	events_up(&r->events, broker);
+	r->has_writer = !broker;
+	if (broker)
+		events_up(&r->events, broker);
 	heartbeat_up(&r->heartbeat);
+}
+
+void report_writer_up(struct report *r, struct broker *writer)
+{
+	r->has_writer = true;
+	events_up(&r->events, writer);
+}
+
+void report_writer_down(struct report *r)
+{
+	events_down(&r->events);
 }
 
 void report_down(struct report *r)
 {
 	/* worker-offline is held until there is a connection again: nothing may hold up a stop. */
-	events_down(&r->events);
+	if (!r->has_writer)
+		events_down(&r->events);
 	heartbeat_down(&r->heartbeat);
 	mingle_down(&r->mingle);
 	gossip_down(&r->gossip);

@@ -16,6 +16,7 @@ struct report {
 	struct heartbeat heartbeat;
 	struct mingle mingle;
 	struct gossip gossip;
+	bool has_writer; /* events go out by another broker */
 };
 
 struct report_options {
@@ -30,8 +31,11 @@ struct report_options {
 void report_init(struct report *r, const struct report_options *options);
 /* Before broker_start. */
 int report_open(struct report *r, struct broker *broker, struct err *err);
-/* A connection stands, its deliveries come from now on. */
+/* A connection stands, its deliveries come from now on. `broker` takes the events; NULL = another
+ * does, which report_writer_up and report_writer_down tell of. */
 void report_up(struct report *r, struct broker *broker);
+void report_writer_up(struct report *r, struct broker *writer);
+void report_writer_down(struct report *r);
 /* All that it is to consume is consumed. */
 void report_ready(struct report *r);
 void report_down(struct report *r);

@@ -14,8 +14,12 @@ import celery.exceptions
 from celery import Celery
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
+from queues import queues_of
+
 app = Celery("testtasks")
 app.conf.update(json.loads(os.environ.get("SMALLAGE_TEST_SETTINGS", "{}")))
+if app.conf.task_queues:
+    app.conf.task_queues = queues_of(app.conf.task_queues)
 app.conf.broker_connection_retry_on_startup = True
 
 

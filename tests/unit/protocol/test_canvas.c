@@ -75,7 +75,7 @@ static void assert_properties(const struct outgoing *o, const json_t *expected)
 
 	assert_text(o->message.reply_to, expected, "reply_to");
 	ck_assert_str_eq(o->message.correlation_id, o->message.id);
-	ck_assert_int_eq(o->delivery_mode,
+	ck_assert_int_eq(o->delivery_mode ? o->delivery_mode : 2,
 			 json_integer_value(json_object_get(expected, "delivery_mode")));
 	ck_assert_int_eq(o->message.priority < 0 ? 0 : o->message.priority,
 			 json_integer_value(priority));

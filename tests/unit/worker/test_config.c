@@ -147,9 +147,9 @@ START_TEST(lists_in_the_environment_are_comma_separated)
 	begin(NULL);
 	setenv("CELERY_TASK_QUEUES", " a, b,,c ", 1);
 	c = load(ARGS("-Q", "x,y"));
-	ck_assert_str_eq(c->task_queues[0], "a");
-	ck_assert_str_eq(c->task_queues[2], "c");
-	ck_assert_ptr_null(c->task_queues[3]);
+	ck_assert_str_eq(c->task_queues, "[\"a\",\"b\",\"c\"]");
+	ck_assert_str_eq(routing_queue_at(c->routing, 2)->name, "c");
+	ck_assert_ptr_null(routing_queue_at(c->routing, 3));
 	ck_assert_str_eq(c->queues[1], "y");
 	config_free(c);
 	end();
@@ -211,26 +211,43 @@ START_TEST(unknown_variables_of_celery_are_noted)
 
 	begin(NULL);
 	setenv("CELERY_TASK_ACK_LATE", "1", 1);
-	setenv("CELERY_TASK_ROUTES", "{}", 1);
+	setenv("CELERY_TASK_ANNOTATIONS", "{}", 1);
 	setenv("CELERY_APP", "proj", 1);
 	c = load(NONE);
 	ck_assert(has_notice(c, "CELERY_TASK_ACK_LATE"));
 	ck_assert(has_notice(c, "'task_acks_late'"));
-	ck_assert(has_notice(c, "CELERY_TASK_ROUTES is not supported"));
+	ck_assert(has_notice(c, "CELERY_TASK_ANNOTATIONS is not supported"));
 	ck_assert(!has_notice(c, "CELERY_APP"));
 	config_free(c);
 	end();
 }
 END_TEST
 
-START_TEST(separate_read_and_write_brokers_are_refused)
+START_TEST(the_broker_to_read_and_that_to_write_may_be_two)
 {
-	begin(NULL);
+	struct config *c;
+
+	begin("broker_read_url: amqp://file//\n");
+	load_fails(NONE, "neither the other nor broker_url");
+	setenv("CELERY_BROKER_URL", "amqp://h//", 1);
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_read_url, "amqp://file//");
+	ck_assert_str_eq(c->broker_write_url, "amqp://h//");
+	config_free(c);
+	unsetenv("CELERY_BROKER_URL");
 	setenv("CELERY_BROKER_READ_URL", "amqp://r//", 1);
-	load_fails(NONE, "come with a later version");
-	unsetenv("CELERY_BROKER_READ_URL");
 	setenv("CELERY_BROKER_WRITE_URL", "amqp://w//", 1);
-	load_fails(NONE, "come with a later version");
+	c = load(ARGS("-b", "amqp://o//"));
+	ck_assert_str_eq(c->broker_read_url, "amqp://r//");
+	ck_assert_str_eq(c->broker_write_url, "amqp://w//");
+	ck_assert(has_notice(c, "-b has no effect"));
+	config_free(c);
+	end();
+	begin("broker_url: amqp://h//\n");
+	c = load(NONE);
+	ck_assert_str_eq(c->broker_read_url, "amqp://h//");
+	ck_assert_str_eq(c->broker_write_url, "amqp://h//");
+	config_free(c);
 	end();
 }
 END_TEST
@@ -486,17 +503,16 @@ END_TEST
 START_TEST(arguments_of_queues_follow_the_settings)
 {
 	struct config *c;
-	char *text;
 
 	begin(NULL);
 	c = load(NONE);
-	ck_assert_ptr_null(config_queue_arguments(c));
+	ck_assert_ptr_null(routing_queue_at(c->routing, 0)->def.arguments);
 	config_free(c);
 	c = load(ARGS("--set", "task_queue_max_priority=10", "--set",
 		      "task_default_queue_type=quorum"));
-	text = config_queue_arguments(c);
-	ck_assert_str_eq(text, "{\"x-queue-type\": \"quorum\", \"x-max-priority\": 10}");
-	free(text);
+	ck_assert_str_eq(routing_queue_at(c->routing, 0)->def.arguments,
+			 "{\"x-queue-type\": \"quorum\", \"x-max-priority\": 10}");
+	ck_assert_str_eq(routing_missing(c->routing, "q").arguments, "{\"x-max-priority\": 10}");
 	config_free(c);
 	end();
 }

@@ -24,8 +24,8 @@ START_TEST(every_type_is_read_from_yaml)
 	ck_assert_int_eq(c->broker_connection_max_retries, -1);
 	ck_assert_double_eq(c->task_time_limit, 2.5);
 	ck_assert(c->task_track_started && c->task_reject_on_worker_lost);
-	ck_assert_str_eq(c->task_queues[1], "b");
-	ck_assert_ptr_null(c->task_queues[2]);
+	ck_assert_str_eq(c->task_queues, "[\"a\",\"b\"]");
+	ck_assert_str_eq(routing_queue_at(c->routing, 1)->name, "b");
 	ck_assert_str_eq(c->template_dirs[1], "two");
 	ck_assert_int_eq(c->worker_pool, CONFIG_THREADS);
 	ck_assert_str_eq(c->broker_transport_options, "{\"a\":1,\"b\":{\"c\":[true,null,\"1\"]}}");
@@ -46,9 +46,12 @@ START_TEST(bad_files_are_errors_with_a_line)
 		{"BROKER_URL: a\nbroker_url: b\n", "given before, at smallage.yaml:1"},
 		{"a: &x 1\nb: *x\n", "aliases"},
 		{"a: !!python/object:os.system 1\n", "tags"},
-		{"task_queues: [a, [b]]\n", "plain values only"},
-		{"task_queues: ['a,b']\n", "commas"},
-		{"task_queues: {a: b}\n", "must be a list of names"},
+		{"imports: [a, [b]]\n", "plain values only"},
+		{"imports: ['a,b']\n", "commas"},
+		{"imports: {a: b}\n", "must be a list of names"},
+		{"# one\ntask_queues: {a: b}\n", "smallage.yaml:2: task_queues: queue 'a' must be"},
+		{"task_queues: [{name: a, typ: x}]\n", "smallage.yaml:1: task_queues: queue 'a': "},
+		{"task_routes: [proj.Router]\n", "smallage.yaml:1: task_routes: 'proj.Router'"},
 		{"broker_transport_options: [a]\n", "not a JSON object"},
 		{"broker_transport_options: {a: 1, a: 2}\n", "given before"},
 		{"purge: true\n", "as an option"},
@@ -175,12 +178,12 @@ END_TEST
 
 START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 {
-	static const char *const lacking[] = {"task_routes: {}",
+	static const char *const lacking[] = {"task_annotations: {}",
 					      "beat_schedule: {}",
 					      "worker_autoscaler: x",
 					      "database_url: sqlite://",
 					      "mongodb_backend_settings: {}",
-					      "CELERY_ROUTES: {}",
+					      "CELERY_ANNOTATIONS: {}",
 					      "CELERYBEAT_SCHEDULE: {}",
 					      "event_serializer: yaml",
 					      "event_serializer: pickle"};

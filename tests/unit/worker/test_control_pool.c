@@ -32,7 +32,7 @@ static void stand_begin(struct stand *s, enum config_pool kind, unsigned concurr
 
 	memset(s, 0, sizeof(*s));
 	begin_with(&s->bench, &options);
-	s->config.broker_url = url;
+	s->config.broker_url = s->config.broker_read_url = s->config.broker_write_url = url;
 	s->config.worker_pool = kind;
 	s->config.worker_concurrency = concurrency;
 	s->config.worker_prefetch_multiplier = 4;

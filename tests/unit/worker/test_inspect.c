@@ -13,6 +13,8 @@ static char node[] = "w1@h", broker_url[] = "amqp://guest:secret@h//", exchange[
 static const struct config config = {
 	.node_name = node,
 	.broker_url = broker_url,
+	.broker_read_url = broker_url,
+	.broker_write_url = broker_url,
 	.task_default_queue = exchange,
 	.task_default_exchange = exchange,
 	.task_default_exchange_type = type,
