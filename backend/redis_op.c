@@ -9,8 +9,8 @@
 #define OP_OVERHEAD_BYTES ((size_t)256)
 
 /* The first SET is all that it takes when no key was there. Otherwise only the first bytes of the
- * old record cross into Lua, unless somebody else wrote it or it may be our own. A compressed
- * record (its first byte is 0) cannot be read there and counts as no SUCCESS. */
+ * old record cross into Lua, unless somebody else wrote it or it may be our own. What is no JSON
+ * (compressed, or of another serializer) cannot be read there: the answer 2 leaves it to us. */
 const char redis_store_script[] =
 	"local key, record, ttl = KEYS[1], ARGV[1], ARGV[2]\n"
 	"local is_new\n"
@@ -21,7 +21,8 @@ const char redis_store_script[] =
 	"  local is_kept = old == '{\"status\": \"SUCCESS\"'\n"
 	"  if ARGV[3] or string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
 	"    local ok, meta = pcall(cjson.decode, redis.call('GET', key))\n"
-	"    local s = ok and type(meta) == 'table' and meta.status\n"
+	"    if not ok then return 2 end\n"
+	"    local s = type(meta) == 'table' and meta.status\n"
 	"    is_kept = s == 'SUCCESS'\n"
 	"    if ARGV[3] then\n"
 	"      is_kept = s ~= 'PENDING' and s ~= 'RECEIVED' and s ~= 'RETRY' and s ~= 'REJECTED'\n"
@@ -79,6 +80,15 @@ static int command(struct redis_op *op, redis_conn_reply_fn *fn, const struct re
 	command((op), (fn), (const struct redis_arg[]){__VA_ARGS__},                               \
 		(int)(sizeof((const struct redis_arg[]){__VA_ARGS__}) / sizeof(struct redis_arg)))
 
+static void on_old_record(void *ctx, const redisReply *reply);
+
+static void look_at_old(struct redis_op *op)
+{
+	op->way = REDIS_WAY_TRANSACTION;
+	if (COMMAND(op, on_old_record, REDIS_ARG("GET"), op->key) < 0)
+		redis_conn_restart(op->conn, "output is full");
+}
+
 static void on_script_answer(void *ctx, const redisReply *reply)
 {
 	struct redis_op *op = ctx;
@@ -87,6 +97,8 @@ static void on_script_answer(void *ctx, const redisReply *reply)
 		return;
 	if (reply->type == REDIS_REPLY_ERROR)
 		op->events->refused(op, reply->str);
+	else if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 2)
+		look_at_old(op);
 	else
 		op->events->stored(op);
 }

@@ -7,8 +7,9 @@
  * decides about the two. What was not answered, or refused, goes by script next time too.
  * SCRIPT: one round trip, atomic. Keeps a stored SUCCESS (a revoke more than that), else sets and
  * publishes. A SUCCESS that is this very record was stored by an earlier send, whose PUBLISH may
- * not have come about: it is published (again). TRANSACTION: where the server refuses scripts, GET,
- * then MULTI, SETEX, PUBLISH, EXEC as Celery does it; the same rules.
+ * not have come about: it is published (again). TRANSACTION: where the server refuses scripts, or
+ * its Lua cannot read the old record, GET, then MULTI, SETEX, PUBLISH, EXEC as Celery does it; the
+ * same rules.
  */
 #ifndef BACKEND_REDIS_OP_H
 #define BACKEND_REDIS_OP_H

@@ -112,7 +112,7 @@ static bool is_accepted(const char *type, const struct content_options *options)
 	static const char *const only_json[] = {"json", NULL};
 	const char *const *accept = options && options->accept ? options->accept : only_json;
 
-	for (; *accept; accept++) {
+	for (; type && *accept; accept++) {
 		const char *known = content_type_of(*accept);
 
 		if (strcmp(known ? known : *accept, type) == 0)
@@ -239,6 +239,24 @@ int content_read(struct message *m, const struct content_options *options, struc
 		break;
 	}
 	return -1;
+}
+
+int content_load(const char *serializer, struct str *out, const char *data, size_t len,
+		 const struct content_options *options, struct err *err)
+{
+	const struct serializer *s = by_name(serializer);
+
+	if (s && options && !is_accepted(s->type, options)) {
+		fail_refused(s->type, err);
+		return -1;
+	}
+	if (s == json_serializer)
+		return str_add(out, data, len) < 0
+			       ? err_set(err, ERR_LIMIT, "more than %zu bytes", out->max)
+			       : 0;
+	if (!s || !s->load)
+		return err_set(err, ERR_UNSUPPORTED, "this worker does not read %.60s", serializer);
+	return s->load(out, data, len, err);
 }
 
 /* Sending */

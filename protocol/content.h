@@ -30,6 +30,11 @@ enum content content_decode(struct message *m, const struct content_options *opt
 /* Both, for a message that has nothing else to be looked at before: 0 with JSON text, or -1. */
 int content_read(struct message *m, const struct content_options *options, struct err *err);
 
+/* Appends the JSON text of something in this serializer. With `options` only when they accept it.
+ */
+int content_load(const char *serializer, struct str *out, const char *data, size_t len,
+		 const struct content_options *options, struct err *err);
+
 struct serializer;
 /* Of a name that a setting gives; NULL when it is none that this worker writes. */
 const struct serializer *serializer_find(const char *name);

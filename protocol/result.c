@@ -135,7 +135,7 @@ int result_exception(struct str *out, const char *module, const char *type, stru
 
 /* The text of `status`; false when there is none. A longer one is cut, and then no state of ours.
  */
-static bool find_status(const char *record, size_t len, char name[64])
+static bool find_status_in_json(const char *record, size_t len, char name[64])
 {
 	struct pyjson_item items[SCAN_ITEMS];
 	enum pyjson_kind kind;
@@ -159,6 +159,16 @@ static bool find_status(const char *record, size_t len, char name[64])
 		is_found = true;
 	}
 	return is_found;
+}
+
+static bool find_status(const char *record, size_t len, char name[64])
+{
+	auto_str json = STR_INIT(STR_MAX_DEFAULT);
+
+	if (find_status_in_json(record, len, name))
+		return true;
+	return result_unpack(&json, record, len, NULL, NULL) == 0 &&
+	       find_status_in_json(json.data, json.len, name);
 }
 
 enum task_state result_state_of(const char *record, size_t len)

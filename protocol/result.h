@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/str.h"
+#include "protocol/content.h"
 #include "protocol/message.h"
 #include "protocol/state.h"
 
@@ -35,7 +36,14 @@ int result_encode(struct str *out, const struct result_record *r);
 /* {"exc_type": type, "exc_message": args, "exc_module": module}; `args` is JSON text of a list. */
 int result_exception(struct str *out, const char *module, const char *type, struct span args);
 
-/* The state in a stored record, TASK_PENDING when it cannot be read. */
+/* As result_serializer and result_compression say: Celery puts a mark before what is compressed. */
+int result_pack(struct str *record, const struct content_form *form, struct err *err);
+/* Appends the JSON text of a stored record, whatever it is written in. With `options` only what
+ * they accept; NULL accepts all. */
+int result_unpack(struct str *out, const char *record, size_t len,
+		  const struct content_options *options, struct err *err);
+
+/* The state in a stored record, packed or not, TASK_PENDING when it cannot be read. */
 enum task_state result_state_of(const char *record, size_t len);
 /* Does the record tell of a task that has not begun: PENDING, RECEIVED, RETRY, REJECTED? Only over
  * such a one may somebody who does not run the task put REVOKED. False when it cannot be read. */

@@ -274,12 +274,13 @@ static int send_task(struct call *call, struct err *err)
 static void on_got(void *ctx, const char *record, size_t len, const struct err *err)
 {
 	struct call *call = ctx;
+	const struct content_options content = config_result_content(call->config);
 
 	if (err)
 		call->result_err = *err;
 	str_reset(&call->record);
 	if (record)
-		str_add(&call->record, record, len);
+		result_unpack(&call->record, record, len, &content, &call->result_err);
 	call->is_answered = true;
 	client_wake(&call->client);
 }

@@ -15,6 +15,7 @@ import brotli
 import msgpack
 import yaml
 from backports import zstd
+from celery.backends import base
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
@@ -53,7 +54,7 @@ def record_compression():
             cases += [lzma.compress(b"alone", format=lzma.FORMAT_ALONE), lzma.compress(b"9", preset=9),
                       lzma.compress(b"none", check=lzma.CHECK_NONE), lzma.compress(b"sha", check=lzma.CHECK_SHA256)]
         if name == "gzip":
-            cases += [zlib.compress(b"9", 9), zlib.compress(b"0", 0), __import__("gzip").compress(b"gzip file")]
+            cases += [zlib.compress(b"9", 9), zlib.compress(b"0", 0), __import__("gzip").compress(b"gzip file", mtime=0)]
         if name == "bzip2":
             cases += [bz2.compress(b"1", 1)]
         if name == "brotli":
@@ -186,7 +187,21 @@ def record_yaml():
     write("content/yaml-load.tsv", [loaded("yaml", case.encode()) for case in yaml_cases()])
 
 
+def record_records():
+    """(JSON, as Celery stores it)"""
+    records = [{"status": "SUCCESS", "result": [1, "\u017c", 2.5], "traceback": None, "children": [], "task_id": "t-1"},
+               {"status": "FAILURE", "result": {"exc_type": "X", "exc_message": ["a"], "exc_module": "m"}, "task_id": "t-2"}]
+    rows = []
+    for record in records:
+        for serializer in ("json", "msgpack", "yaml"):
+            payload = serialization.dumps(record, serializer=serializer)[2]
+            rows.append((kombu_json.dumps(record), payload))
+            rows += [(kombu_json.dumps(record), base.compress_payload(payload, name)) for name in ("gzip", "bzip2", "lzma", "brotli", "zstd")]
+    write("content/records.tsv", rows)
+
+
 if __name__ == "__main__":
     record_compression()
     record_msgpack()
     record_yaml()
+    record_records()

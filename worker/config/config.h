@@ -41,6 +41,9 @@ struct config {
 	char *task_serializer, *task_compression; /* the latter or NULL */
 	struct content_form task_form;		  /* of both: how a task's message is written */
 	struct content_form mail_form; /* the same for remote control, which is never compressed */
+	char *result_serializer, *result_compression; /* the latter or NULL */
+	char **result_accept_content;		      /* NULL = accept_content */
+	struct content_form result_form;	      /* how a record is stored */
 	bool task_acks_late, task_acks_on_failure, task_acks_on_timeout;
 	bool task_reject_on_worker_lost, task_retry_on_worker_lost;
 	bool task_ignore_result, task_store_errors_even_if_ignored, task_track_started;
@@ -138,6 +141,8 @@ const char *config_setting(const char *name);
 const char *config_where(const struct config *c, const char *name);
 /* What bodies may be written in that come to us, and how large they may be. */
 struct content_options config_content(const struct config *c);
+/* The same for results. */
+struct content_options config_result_content(const struct config *c);
 /* Writes all values and their sources, a line each, secrets as ********. */
 void config_dump(const struct config *c, struct str *out);
 /* The same without those that have their default. */

@@ -53,6 +53,16 @@ static int find_compression(const char *setting, const char *name,
 	return 0;
 }
 
+static int derive_result(struct config *c, struct err *err)
+{
+	if (check_accepted("result_accept_content", c->result_accept_content, err) < 0 ||
+	    find_serializer("result_serializer", c->result_serializer, &c->result_form.serializer,
+			    err) < 0)
+		return -1;
+	return find_compression("result_compression", c->result_compression,
+				&c->result_form.compression, err);
+}
+
 int derive_content(struct config *c, struct err *err)
 {
 	if (check_accepted("accept_content", c->accept_content, err) < 0 ||
@@ -60,6 +70,8 @@ int derive_content(struct config *c, struct err *err)
 		    0)
 		return -1;
 	c->mail_form = c->task_form;
+	if (derive_result(c, err) < 0)
+		return -1;
 	return find_compression("task_compression", c->task_compression, &c->task_form.compression,
 				err);
 }
@@ -70,4 +82,14 @@ struct content_options config_content(const struct config *c)
 		.accept = (const char *const *)c->accept_content,
 		.max_bytes = c->worker_max_message_bytes + 65536, /* as the broker's */
 	};
+}
+
+struct content_options config_result_content(const struct config *c)
+{
+	struct content_options options = config_content(c);
+
+	if (c->result_accept_content)
+		options.accept = (const char *const *)c->result_accept_content;
+	options.max_bytes *= 4; /* a record holds more than the result */
+	return options;
 }

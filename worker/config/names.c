@@ -14,9 +14,7 @@
  * that naming it is the truth. */
 static const struct config_fixed fixed_rows[] = {
 	{"enable_utc", "true", NULL},
-	{"result_serializer", "json", NULL},
 	{"event_serializer", "json", NULL},
-	{"result_accept_content", "json", NULL},
 	{"task_protocol", "2", NULL},
 	{"task_default_delivery_mode", "2", NULL},
 	{"task_always_eager", "false", NULL},
@@ -68,7 +66,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"worker_timer", NULL, NULL},
 	{"worker_timer_precision", NULL, NULL},
 	{"result_cache_max", NULL, NULL},
-	{"result_compression", NULL, NULL},
 	{"result_exchange", NULL, NULL},
 	{"result_exchange_type", NULL, NULL},
 	{"result_persistent", NULL, NULL},

@@ -4,6 +4,24 @@
 #include "worker/config/config.h"
 
 const struct config_row config_rows_result[] = {
+	{.name = "result_serializer",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(result_serializer),
+	 .fallback = "json",
+	 .old = {"CELERY_RESULT_SERIALIZER"},
+	 .help = "How results are stored: json, msgpack or yaml; clients need the same."},
+	{.name = "result_compression",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(result_compression),
+	 .old = {"CELERY_RESULT_COMPRESSION"},
+	 .help = "Compression of stored results: gzip, bzip2, lzma, brotli or zstd; clients of "
+		 "Celery "
+		 "5.7 read it."},
+	{.name = "result_accept_content",
+	 .type = CONFIG_LIST,
+	 .field = FIELD(result_accept_content),
+	 .old = {"CELERY_RESULT_ACCEPT_CONTENT"},
+	 .help = "Content types of results that `smallage call` accepts; unset: accept_content."},
 	{.name = "result_expires",
 	 .type = CONFIG_SECONDS,
 	 .field = FIELD(result_expires),

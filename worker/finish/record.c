@@ -14,17 +14,56 @@
 
 #define TEXT_KEEP ((size_t)64 << 10)
 
-/* -1 when there is no text of it (logged). */
-static int store(struct finish *f, const struct result_record *out, struct backend_record *record,
-		 backend_done_fn *done, void *ctx)
+/* The record's text into f->text. */
+static int record_write(struct finish *f, const struct result_record *out, struct err *err)
 {
 	struct str *text = &f->text;
 
 	str_shrink(text, TEXT_KEEP);
 	text->max = 4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD;
-	if (result_encode(text, out) < 0) {
-		log_error("A result could not be stored: the record of task %s is too large",
-			  out->task_id);
+	if (result_encode(text, out) < 0)
+		return err_set(err, ERR_LIMIT, "it is too large");
+	return result_pack(text, &f->config->result_form, err);
+}
+
+/* Of a result that result_serializer has no form for: Celery stores the exception instead. */
+static int record_write_failure(struct finish *f, const struct result_record *out, struct err *why)
+{
+	auto_str exception = STR_INIT(RECORD_OVERHEAD);
+	auto_str args = STR_INIT(RECORD_OVERHEAD);
+	struct result_record failure = *out;
+
+	str_addc(&args, '[');
+	pyjson_dump_str(&args, why->text, strlen(why->text));
+	str_addc(&args, ']');
+	result_exception(&exception, "kombu.exceptions", "EncodeError",
+			 (struct span){args.data, args.len});
+	failure.status = state_name(TASK_FAILURE);
+	failure.result = (struct span){exception.data, exception.len};
+	failure.children = (struct span){0};
+	failure.name = NULL; /* with it args and kwargs, which may be what has no form */
+	err_clear(why);
+	return record_write(f, &failure, why);
+}
+
+/* -1 when there is no text of it (logged). */
+static int store(struct finish *f, const struct result_record *out, struct backend_record *record,
+		 backend_done_fn *done, void *ctx)
+{
+	struct str *text = &f->text;
+	struct err err = {0};
+	int result = record_write(f, out, &err);
+
+	if (result < 0 && err.code == ERR_UNSUPPORTED &&
+	    (record->state == TASK_SUCCESS || record->state == TASK_FAILURE)) {
+		log_error("The result of task %s is stored as a failure: %s", out->task_id,
+			  err.text);
+		record->state = TASK_FAILURE;
+		result = record_write_failure(f, out, &err);
+	}
+	if (result < 0) {
+		log_error("A result could not be stored: the record of task %s: %s", out->task_id,
+			  err.text);
 		return -1;
 	}
 	record->task_id = out->task_id;

@@ -1,4 +1,6 @@
 /* What a store and a read do on a server that is well. */
+#include "protocol/compression.h"
+#include "protocol/result.h"
 #include "tests/unit/backend/redis_fixture.h"
 #include "tests/unit/backend/redis_revoke.h"
 
@@ -84,6 +86,51 @@ START_TEST(a_success_in_another_writing_is_kept_too)
 	assert_text(&x, "{\"result\":1,\"status\":\"SUCCESS\"}", "GET " KEY "id");
 	assert_text(&x, FAILURE, "GET " KEY "packed");
 	assert_text(&x, FAILURE, "GET " KEY "list");
+	tear_down(&x);
+}
+END_TEST
+
+static void set_packed(struct fixture *x, const char *key, const char *text, const char *serializer,
+		       const char *compression)
+{
+	const struct content_form form = {
+		.serializer = serializer_find(serializer),
+		.compression =
+			compression ? compression_find(compression, strlen(compression)) : NULL,
+	};
+	auto_str record = STR_INIT(4096);
+
+	str_puts(&record, text);
+	ck_assert_int_eq(result_pack(&record, &form, NULL), 0);
+	freeReplyObject(ask(x, "SET %s %b", key, record.data, record.len));
+}
+
+/* Lua cannot read these. T-100 T-167 */
+START_TEST(a_packed_success_is_kept_and_a_packed_failure_is_not)
+{
+	static const struct {
+		const char *serializer, *compression;
+	} forms[] = {{"json", "gzip"}, {"msgpack", NULL}, {"yaml", NULL}, {"msgpack", "zstd"}};
+	struct fixture x;
+
+	set_up(&x);
+	open_backend(&x);
+	for (size_t i = 0; i < 4; i++) {
+		set_packed(&x, KEY "good", SUCCESS, forms[i].serializer, forms[i].compression);
+		set_packed(&x, KEY "bad", FAILURE, forms[i].serializer, forms[i].compression);
+		store(&x, "good", "{\"status\": \"SUCCESS\", \"result\": 4}");
+		store(&x, "bad", SUCCESS);
+		wait_until(&x.loop, x.done == 2 * (i + 1), 2000);
+		ck_assert_uint_eq(x.failed, 0);
+		assert_text(&x, SUCCESS, "GET " KEY "bad");
+		ck_assert_int_eq(number(&x, "EXISTS %s", KEY "good"), 1);
+		redisReply *reply = ask(&x, "GET " KEY "good");
+
+		if (forms[i].compression)
+			ck_assert_mem_eq(reply->str, "\0celery", 7);
+		ck_assert_int_eq(result_state_of(reply->str, reply->len), TASK_SUCCESS);
+		freeReplyObject(reply);
+	}
 	tear_down(&x);
 }
 END_TEST
