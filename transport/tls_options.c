@@ -1,6 +1,5 @@
 #include "transport/tls_options.h"
 
-#include <jansson.h>
 #include <openssl/ssl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -219,8 +218,7 @@ static int read_object(struct tls_options *o, json_t *object, struct err *err)
 	return 0;
 }
 
-/* A URL's ssl_... as an object, or NULL when it has none. */
-static json_t *query_object(const struct url *url)
+json_t *tls_options_query(const struct url *url)
 {
 	json_t *object = NULL;
 
@@ -269,7 +267,7 @@ static int check(const struct tls_options *o, struct err *err)
 int tls_options_read(struct tls_options *o, enum tls_use use, const char *setting,
 		     const struct url *url, struct err *err)
 {
-	json_t *query = query_object(url);
+	json_t *query = tls_options_query(url);
 	int rc = 0;
 
 	if (!query || use == TLS_FOR_REDIS_BACKEND)
@@ -301,7 +299,7 @@ static int decide_redis_broker(struct tls_options *o, bool is_tls_scheme, struct
 static int decide_redis_backend(struct tls_options *o, const struct url *url, bool is_tls_scheme,
 				struct err *err)
 {
-	json_t *query = query_object(url);
+	json_t *query = tls_options_query(url);
 	bool has_query = query != NULL;
 
 	json_decref(query);

@@ -5,6 +5,7 @@
 #ifndef TRANSPORT_TLS_OPTIONS_H
 #define TRANSPORT_TLS_OPTIONS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -39,6 +40,8 @@ int tls_options_read(struct tls_options *o, enum tls_use use, const char *settin
  * Celery refuses, or what would be in clear although TLS was asked for. */
 int tls_options_decide(struct tls_options *o, enum tls_use use, const char *setting,
 		       const struct url *url, struct err *err);
+/* The ssl_... of a URL's query as an object, kombu's way; NULL when there are none. */
+json_t *tls_options_query(const struct url *url);
 void tls_options_clear(struct tls_options *o);
 /* For `smallage check`: "verified (name and chain, CA /etc/ca.pem), client certificate /etc/c.pem".
  */

@@ -46,6 +46,18 @@ static void note(struct config_store *s, const char *name, const char *urls, boo
 	}
 }
 
+/* What is said of TLS means nothing where there is no server. */
+static void note_idle(struct config_store *s, const char *name, const char *setting,
+		      const char *url)
+{
+	static const char *const files[] = {"filesystem://", "file://", "redis+socket://"};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (setting && strcmp(setting, "false") != 0 &&
+		    strncmp(url, files[i], strlen(files[i])) == 0)
+			config_store_notice(s, "%s has no effect on %s", name, files[i]);
+}
+
 void derive_tls_notices(const struct config *c, struct config_store *s)
 {
 	bool is_one = strcmp(c->broker_read_url, c->broker_write_url) == 0;
@@ -54,8 +66,11 @@ void derive_tls_notices(const struct config *c, struct config_store *s)
 	     c->broker_use_ssl);
 	if (!is_one)
 		note(s, "broker_write_url", c->broker_write_url, false, c->broker_use_ssl);
-	if (c->result_backend)
+	note_idle(s, "broker_use_ssl", c->broker_use_ssl, c->broker_read_url);
+	if (c->result_backend) {
 		note(s, "result_backend", c->result_backend, true, c->redis_backend_use_ssl);
+		note_idle(s, "redis_backend_use_ssl", c->redis_backend_use_ssl, c->result_backend);
+	}
 }
 
 static char *describe(const struct url *url, bool is_backend, const char *setting)
@@ -69,9 +84,11 @@ static char *describe(const struct url *url, bool is_backend, const char *settin
 	return text.len > 0 ? str_detach(&text) : NULL;
 }
 
-static bool is_same_server(const struct url *a, const struct url *b)
+/* `shown` has its port, also where it is the default one. */
+static bool is_same_server(const struct url *url, const struct url *shown)
 {
-	return a->port == b->port && a->host && b->host && strcmp(a->host, b->host) == 0;
+	return (url->port == 0 || url->port == shown->port) && shown->host &&
+	       strcmp(url->host ? url->host : "localhost", shown->host) == 0;
 }
 
 char *config_tls_of_broker(const struct config *c, const char *urls, const char *shown)

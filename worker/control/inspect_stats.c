@@ -66,13 +66,13 @@ static json_t *broker(const struct config *config)
 	bool is_local = info.is_amqp && strcmp(info.hostname, "localhost") == 0;
 
 	shown = json_pack(
-		"{s:s, s:s?, s:s, s:i, s:b, s:b, s:s, s:o, s:o, s:s?, s:n, s:o, s:s, s:o, s:n}",
+		"{s:s, s:s?, s:s, s:i, s:b, s:o, s:s, s:o, s:o, s:s?, s:n, s:o, s:s, s:o, s:n}",
 		"hostname", is_local ? "127.0.0.1" : info.hostname, "userid", info.userid,
 		"virtual_host", info.virtual_host, "port", info.port, "insist", 0, "ssl",
-		info.is_tls, "transport", info.transport, "connect_timeout",
-		number(config->broker_connection_timeout), "transport_options",
-		transport_options(config->broker_transport_options), "login_method",
-		info.is_amqp ? "PLAIN" : NULL, "uri_prefix", "heartbeat",
+		broker_info_tls(config->broker_read_url, config->broker_use_ssl), "transport",
+		info.transport, "connect_timeout", number(config->broker_connection_timeout),
+		"transport_options", transport_options(config->broker_transport_options),
+		"login_method", info.is_amqp ? "PLAIN" : NULL, "uri_prefix", "heartbeat",
 		config->broker_heartbeat > 0 ? json_real(config->broker_heartbeat)
 					     : json_integer(0),
 		"failover_strategy", "round-robin", "alternates",

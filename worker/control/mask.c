@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "transport/tls_options.h"
 #include "transport/url.h"
 
 #define MAX_DEPTH 16
@@ -23,6 +24,23 @@ static bool is_hidden(const char *name)
 	return false;
 }
 
+/* A URL's end; its query may hold the password of a key. */
+static void add_rest(struct str *out, const char *text, size_t len, const char *mask)
+{
+	static const char name[] = "ssl_password=";
+	const char *found = memmem(text, len, name, sizeof(name) - 1);
+	size_t before = found ? (size_t)(found - text) + sizeof(name) - 1 : len;
+	size_t after = before;
+
+	str_add(out, text, before);
+	if (!found)
+		return;
+	while (after < len && text[after] != '&')
+		after++;
+	str_puts(out, mask);
+	str_add(out, text + after, len - after);
+}
+
 /* The last '@' of the authority ends the user's part, so that an '@' in a password shows nothing of
  * it; a '/' in one is not known from the path, so everything up to the last '@' goes. */
 static void mask_one(struct str *out, const char *url, size_t len, const char *mask)
@@ -34,7 +52,7 @@ static void mask_one(struct str *out, const char *url, size_t len, const char *m
 	const char *slash = at ? memchr(rest, '/', (size_t)(at - rest)) : NULL;
 
 	if (!at) {
-		str_add(out, url, len);
+		add_rest(out, url, len, mask);
 		return;
 	}
 	str_add(out, url, (size_t)(rest - url));
@@ -46,7 +64,7 @@ static void mask_one(struct str *out, const char *url, size_t len, const char *m
 	} else {
 		str_add(out, rest, (size_t)(at - rest));
 	}
-	str_add(out, at, (size_t)(end - at));
+	add_rest(out, at, (size_t)(end - at), mask);
 }
 
 /* A ';' divides URLs only where a scheme follows: it may be part of a password. */
@@ -74,6 +92,13 @@ void mask_urls(struct str *out, const char *urls, const char *mask)
 	}
 }
 
+static int default_port(const struct broker_info *info)
+{
+	if (info->is_redis)
+		return strcmp(info->transport, "sentinel") == 0 ? 26379 : 6379;
+	return !info->is_amqp ? 0 : info->is_tls ? 5671 : 5672;
+}
+
 bool broker_info_read(struct broker_info *info, const char *urls)
 {
 	auto_free char *first = url_list_item(urls, 0);
@@ -86,11 +111,12 @@ bool broker_info_read(struct broker_info *info, const char *urls)
 
 	info->is_tls = strcmp(scheme, "amqps") == 0 || strcmp(scheme, "rediss") == 0;
 	info->is_amqp = strncmp(scheme, "amqp", 4) == 0;
+	info->is_redis = strncmp(scheme, "redis", 5) == 0 || strcmp(scheme, "sentinel") == 0;
 	info->transport = mem_strdup(scheme);
 	info->hostname = mem_strdup(url.host ? url.host : "localhost");
 	info->userid = mem_strdup(url.user ? url.user : info->is_amqp ? "guest" : NULL);
 	info->virtual_host = mem_strdup(*url.path ? url.path : "/");
-	info->port = url.port ? url.port : info->is_tls ? 5671 : info->is_amqp ? 5672 : 0;
+	info->port = url.port ? url.port : default_port(info);
 	url_clear(&url);
 	return true;
 }
@@ -104,6 +130,51 @@ void broker_info_clear(struct broker_info *info)
 	memset(info, 0, sizeof(*info));
 }
 
+/* Options of TLS with the numbers of Python's constants; the rest as it was said. */
+static void tls_mask(json_t *said)
+{
+	const char *name;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (said, next, name, value) {
+		const char *text = json_string_value(value);
+
+		if (strcasestr(name, "password"))
+			json_object_set_new(said, name, json_string(MASK));
+		else if (text && strstr(name, "cert_reqs"))
+			json_object_set_new(said, name,
+					    json_integer(strcasestr(text, "none")	? 0
+							 : strcasestr(text, "optional") ? 1
+											: 2));
+		else if (text && strstr(name, "check_hostname"))
+			json_object_set_new(said, name,
+					    json_boolean(strcasecmp(text, "false") != 0));
+	}
+}
+
+json_t *broker_info_tls(const char *urls, const char *setting)
+{
+	auto_free char *first = url_list_item(urls, 0);
+	json_t *said = NULL;
+	struct url url;
+
+	if (!first || url_parse(&url, first, NULL) != 0)
+		return json_false();
+	said = tls_options_query(&url);
+	if (!said && setting)
+		said = json_loads(setting, JSON_DECODE_ANY, NULL);
+	if (!json_is_true(said) && json_object_size(said) == 0) {
+		json_decref(said);
+		said = strcmp(url.scheme, "rediss") == 0
+			       ? json_pack("{s:i}", "ssl_cert_reqs", 0)
+			       : json_boolean(strcmp(url.scheme, "amqps") == 0);
+	}
+	tls_mask(said);
+	url_clear(&url);
+	return said;
+}
+
 /* kombu's Connection(value).as_uri(mask=...): the first URL, defaults filled in. */
 static json_t *mask_broker(const json_t *value)
 {
@@ -115,8 +186,8 @@ static json_t *mask_broker(const json_t *value)
 	if (!broker_info_read(&info, json_string_value(value)))
 		return json_string(MASK);
 	str_addf(&text, "%s://", info.transport);
-	if (info.userid)
-		str_addf(&text, "%s:%s@", info.userid, MASK);
+	if (info.userid || info.is_redis) /* of Redis also where there is no password */
+		str_addf(&text, "%s:%s@", info.userid ? info.userid : "", MASK);
 	str_puts(&text, info.hostname);
 	if (info.port)
 		str_addf(&text, ":%d", info.port);

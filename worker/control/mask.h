@@ -19,10 +19,13 @@ json_t *mask_setting(const char *name, const json_t *value);
 struct broker_info {
 	char *transport, *hostname, *userid, *virtual_host; /* userid may be NULL */
 	int port;
-	bool is_amqp, is_tls;
+	bool is_amqp, is_redis, is_tls;
 };
 /* Of the first URL of a fail-over list; false when it cannot be read. To be cleared. */
 bool broker_info_read(struct broker_info *info, const char *urls);
 void broker_info_clear(struct broker_info *info);
+/* What kombu shows as `ssl` for that URL and the setting broker_use_ssl (tls_options.h): false,
+ * true or what was said, without the key's password. */
+json_t *broker_info_tls(const char *urls, const char *setting);
 
 #endif

@@ -176,6 +176,18 @@ START_TEST(a_server_that_nobody_verifies_is_told)
 }
 END_TEST
 
+START_TEST(tls_without_a_server_is_told)
+{
+	begin("broker_url: filesystem://\nbroker_use_ssl: true\nresult_backend: file:///tmp\n"
+	      "redis_backend_use_ssl:\n  ssl_cert_reqs: none\n");
+	const struct config *c = load(NONE);
+
+	ck_assert_str_eq(c->notices[0], "broker_use_ssl has no effect on filesystem://");
+	ck_assert_str_eq(c->notices[1], "redis_backend_use_ssl has no effect on file://");
+	end();
+}
+END_TEST
+
 START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 {
 	static const char *const lacking[] = {"task_annotations: {}",

@@ -61,6 +61,10 @@ START_TEST(result_stores_are_shown_without_passwords)
 	       "\"sentinel://:********@h1:1;sentinel://:********@h2:2\"");
 	expect("result_backend", "\"redis://me:a/b@h/1\"", "\"redis://me:********@h/1\"");
 	expect("result_backend", "\"redis://h/1\"", "\"redis://h/1\"");
+	expect("result_backend", "\"rediss://h/1?ssl_password=abc&ssl_keyfile=/k\"",
+	       "\"rediss://h/1?ssl_password=********&ssl_keyfile=/k\"");
+	expect("result_backend", "\"rediss://:p@h/1?x=1&ssl_password=abc\"",
+	       "\"rediss://:********@h/1?x=1&ssl_password=********\"");
 	expect("result_backend", "\"disabled\"", "\"disabled\"");
 	expect("result_backend", "null", "null");
 }
@@ -81,5 +85,44 @@ START_TEST(a_broker_url_is_read_with_kombus_defaults)
 	ck_assert_ptr_null(info.userid);
 	ck_assert_int_eq(info.port, 0);
 	broker_info_clear(&info);
+	ck_assert(broker_info_read(&info, "rediss://h/3?ssl_cert_reqs=none"));
+	ck_assert_int_eq(info.port, 6379);
+	ck_assert_str_eq(info.virtual_host, "3");
+	broker_info_clear(&info);
+	expect("broker_url", "\"rediss://:p@h/1?ssl_password=p\"",
+	       "\"rediss://:********@h:6379/1\"");
+	expect("broker_url", "\"redis://h\"", "\"redis://:********@h:6379//\"");
+}
+END_TEST
+
+/* Compared with kombu's Connection(...).info() */
+START_TEST(what_is_said_of_tls_is_shown_as_kombu_shows_it)
+{
+	static const struct {
+		const char *url, *setting, *want;
+	} rows[] = {
+		{"redis://h/1", NULL, "false"},
+		{"redis://h/1", "false", "false"},
+		{"amqp://h", "false", "false"},
+		{"amqps://h", "false", "true"},
+		{"amqp://h", "true", "true"},
+		{"amqps://h", "{\"ca_certs\": \"x\", \"password\": \"p\"}",
+		 "{\"ca_certs\": \"x\", \"password\": \"********\"}"},
+		{"rediss://h", NULL, "{\"ssl_cert_reqs\": 0}"},
+		{"redis://h", "{\"ssl_cert_reqs\": 2}", "{\"ssl_cert_reqs\": 2}"},
+		{"rediss://h?ssl_cert_reqs=required&ssl_ca_certs=/a", "{\"ssl_cert_reqs\": 0}",
+		 "{\"ssl_ca_certs\": \"/a\", \"ssl_cert_reqs\": 2}"},
+		{"rediss://h?ssl_check_hostname=False&ssl_cert_reqs=none", NULL,
+		 "{\"ssl_cert_reqs\": 0, \"ssl_check_hostname\": false}"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *shown = broker_info_tls(rows[i].url, rows[i].setting);
+		char *text = json_dumps(shown, JSON_ENCODE_ANY | JSON_SORT_KEYS);
+
+		ck_assert_str_eq(text, rows[i].want);
+		free(text);
+		json_decref(shown);
+	}
 }
 END_TEST
