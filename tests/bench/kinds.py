@@ -53,27 +53,27 @@ def pss_mib(pid):
 
 
 class Kind:
-    """One way to run a worker. `options` are those of `celery worker`."""
+    """One way to run a worker. `options` are those of `celery worker`; `bare`: those of the bare
+    client (Bench.bare_command)."""
 
     def __init__(self, name, *options, bare=None, celery=False, env=None):
         self.name, self.options, self.bare, self.celery = name, options, bare, celery
         self.env = env or {}
 
-    def command(self, rabbit, redis, queue):
+    def command(self, bench, queue):
         if self.bare:
-            prefetch, mode = self.bare
-            return [BUILD / "bench/bare", rabbit.port, "/", queue, redis.port, 1, prefetch, mode]
+            return bench.bare_command(queue, *self.bare)
         common = ["-Q", queue, "-l", "ERROR", *self.options]
         if self.celery:
-            return [sys.executable, "-m", "celery", "-A", "benchtasks", "-b", rabbit.url(),
-                    "--result-backend", redis.url(1), "worker", *common]
-        return [BUILD / "bin/smallage", "worker", "-b", rabbit.url(), "--result-backend",
-                redis.url(1), "-I", BUILD / "lib/smallage/test-tasks/testtasks.so", *common]
+            return [sys.executable, "-m", "celery", "-A", "benchtasks", "-b", bench.broker_url,
+                    "--result-backend", bench.results_url, "worker", *common]
+        return [BUILD / "bin/smallage", "worker", "-b", bench.broker_url, "--result-backend",
+                bench.results_url, "-I", BUILD / "lib/smallage/test-tasks/testtasks.so", *common]
 
-    def start(self, rabbit, redis, queue):
+    def start(self, bench, queue):
         env = {**os.environ, "C_FORCE_ROOT": "1", **self.env,
                "PYTHONPATH": f"{ROOT / 'tests/bench'}:{ROOT / 'tests'}"}
-        return subprocess.Popen([str(part) for part in self.command(rabbit, redis, queue)],
+        return subprocess.Popen([str(part) for part in self.command(bench, queue)],
                                 env=env, cwd="/tmp", stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 start_new_session=True)

@@ -27,6 +27,11 @@ class Bench:
         self.rabbit, self.redis = rabbit, redis
         self.store = redis_client.Redis(port=redis.port, db=1)
         self.seed = 1
+        self.broker_url, self.results_url = rabbit and rabbit.url(), redis.url(1)
+
+    def bare_command(self, queue, prefetch, mode):
+        return [BUILD / "bench/bare", self.rabbit.port, "/", queue, self.redis.port, 1, prefetch,
+                mode]
 
     def load(self, count, task="testtasks.noop", body_bytes=0, eta="", args="[]"):
         self.seed += 1
@@ -54,7 +59,7 @@ class Bench:
         self.purge()
         self.load(count, **load)
         time.sleep(1)  # let the broker write its pages
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         try:
             self.wait_results(1, 60)
             first, at = time.monotonic(), self.store.dbsize()
@@ -70,7 +75,7 @@ class Bench:
         """Publish to PUBLISH, one task at a time, over raw sockets: milliseconds."""
         self.purge()
         self.load(1)
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         try:
             self.wait_results(1, 60)
             time.sleep(0.5)
@@ -120,14 +125,14 @@ class Bench:
         self.purge()
         self.load(1)
         started = time.monotonic()
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         try:
             self.wait_results(1, 60)
             first_s = time.monotonic() - started
         finally:
             stop(worker)
         self.purge()
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         try:
             time.sleep(4)
             before = cpu_s(worker.pid)
@@ -144,7 +149,7 @@ class Bench:
         self.load(count, eta=due.isoformat())
         self.load(1)
         time.sleep(1)
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         started = time.monotonic()
         try:
             try:
@@ -160,7 +165,7 @@ class Bench:
         """Peak PSS while the queue is worked off, beside the idle one."""
         self.purge()
         self.load(count, **load)
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         peak, started = 0, time.monotonic()
         try:
             while self.store.dbsize() < count:
@@ -191,7 +196,7 @@ class Bench:
         """Request to reply through the broker, milliseconds; busy: all slots sleep."""
         self.purge()
         self.load(1)
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         try:
             self.wait_results(1, 60)
             if is_busy:
@@ -229,7 +234,7 @@ class Bench:
         """One whole command against an idle worker: wall and CPU milliseconds."""
         self.purge()
         self.load(1)
-        worker = kind.start(self.rabbit, self.redis, QUEUE)
+        worker = kind.start(self, QUEUE)
         walls, cpus = [], []
         try:
             self.wait_results(1, 60)
