@@ -2,8 +2,6 @@
 import collections
 import json
 
-rows = []
-
 Kill = collections.namedtuple("Kill", "kind before after")
 HEAD = ("test", "kills", "tasks", "runs", "cut off", "run twice", "whole twice", "unexplained",
         "not run", "no result", "unsure")
@@ -50,7 +48,6 @@ class Tally:
                         trace and any(kill.kind == "worker" and trace[0][1] <= kill.after and
                                       kill.before <= trace[-1][1] + SOON for kill in kills)):
                     self.no_result_unexplained.append(id)
-        rows.append(self)
 
     def cells(self):
         kills = " ".join(f"{kind}:{count}" for kind, count in sorted(self.kills.items()))
@@ -61,10 +58,10 @@ class Tally:
         return json.dumps(dict(zip(HEAD, self.cells())))
 
 
-def table():
-    lines = [HEAD, *(row.cells() for row in rows)]
-    total = ["all", sum(sum(row.kills.values()) for row in rows)]
-    total += [sum(row.cells()[column] for row in rows) for column in range(2, len(HEAD))]
+def table(rows):
+    lines = [HEAD, *rows]
+    total = ["all", sum(int(kill.split(":")[1]) for row in rows for kill in row[1].split())]
+    total += [sum(row[column] for row in rows) for column in range(2, len(HEAD))]
     lines.append(total)
     widths = [max(len(str(line[column])) for line in lines) for column in range(len(HEAD))]
     return "\n".join("  ".join(str(cell).ljust(width) if column < 2 else str(cell).rjust(width)

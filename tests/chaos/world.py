@@ -37,7 +37,7 @@ class World:
         self.relay = services.Relay(rabbit.port)
         self.journal = Journal(folder / "journal")
         self.load = self.worker = None
-        self.workers, self.kills = [], []
+        self.workers, self.kills, self.found = [], [], []
         broker.declare()
 
     def start(self, task="append", load=Load, **options):
@@ -190,7 +190,8 @@ class World:
     def settle(self, timeout=120):
         """What became of every task."""
         found = self._end(timeout)
-        return Tally(self.name, self.load, self.kills, self.journal.read(), found)
+        self.found.append(Tally(self.name, self.load, self.kills, self.journal.read(), found))
+        return self.found[-1]
 
     def settle_tries(self, timeout=120):
         """The same of a load of Tries, where every try counts as a task. Also the ids of those
@@ -204,4 +205,5 @@ class World:
         records = dict.fromkeys(tries.confirmed, {"status": "SUCCESS"})
         traces = self.journal.read()
         beyond = set(traces) - set(tries.confirmed) - set(tries.unsure)
-        return Tally(self.name, tries, self.kills, traces, records), badly, beyond
+        self.found.append(Tally(self.name, tries, self.kills, traces, records))
+        return self.found[-1], badly, beyond

@@ -2,6 +2,7 @@
 import select
 import socket
 import threading
+import time
 
 
 class Relay:
@@ -14,6 +15,8 @@ class Relay:
         self.is_refusing = False
         self.may_flow = threading.Event()
         self.may_flow.set()
+        self.is_swallowing = False
+        self.delay_s = 0
         self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -56,7 +59,9 @@ class Relay:
                     data = end.recv(262144)
                     if not data:
                         return
-                    other[end].sendall(data)
+                    time.sleep(self.delay_s)
+                    if not (self.is_swallowing and end is server):
+                        other[end].sendall(data)
         except (OSError, ValueError):
             pass
         finally:
@@ -86,6 +91,14 @@ class Relay:
     def hang(self):
         """Nothing passes any more, and nobody is told."""
         self.may_flow.clear()
+
+    def swallow_answers(self, yes=True):
+        """What the server says is thrown away; break the connections before they flow again."""
+        self.is_swallowing = yes
+
+    def delay(self, seconds):
+        """What is read is passed on later by so much, one piece after the other."""
+        self.delay_s = seconds
 
     def flow(self):
         self.may_flow.set()

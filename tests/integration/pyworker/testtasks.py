@@ -260,12 +260,18 @@ def leak(mib):
     return os.getpid()
 
 
+def _write_line(path, mark, text):
+    """In a cluster also which worker, and when."""
+    node = os.environ.get("CHAOS_NODE")
+    seen = f" {node} {time.monotonic():.3f}" if node else ""
+    with open(path, "a", buffering=1) as out:
+        out.write(f"{mark} {text}{seen}\n")
+
+
 def _append(path, text, pause):
-    with open(path, "a", buffering=1) as out:
-        out.write(f"S {text}\n")
+    _write_line(path, "S", text)
     time.sleep(pause)
-    with open(path, "a", buffering=1) as out:
-        out.write(f"E {text}\n")
+    _write_line(path, "E", text)
     return text
 
 

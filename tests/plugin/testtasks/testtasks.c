@@ -197,10 +197,17 @@ static json_t *leak(struct sm_job *job)
 	return json_integer(getpid());
 }
 
+/* In a cluster also which worker, and when. */
 static int write_line(const char *path, char mark, const char *text)
 {
+	const char *node = getenv("CHAOS_NODE");
 	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-	int rc = fd < 0 ? -1 : dprintf(fd, "%c %s\n", mark, text);
+	int rc = -1;
+
+	if (fd >= 0 && node)
+		rc = dprintf(fd, "%c %s %s %.3f\n", mark, text, node, now_s());
+	else if (fd >= 0)
+		rc = dprintf(fd, "%c %s\n", mark, text);
 
 	if (fd >= 0)
 		close(fd);
