@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "transport/url.h"
 
 static const struct broker_driver *const drivers[] = {
@@ -12,43 +14,94 @@ static const struct broker_driver *const drivers[] = {
 	&broker_redis_driver,
 };
 
-/* What kombu knows and we do not speak, and what to use in its place. */
+/* What kombu knows (or knew) and we do not speak, what people take for one, and what to use. */
 static const struct {
 	const char *scheme, *instead;
 } foreign[] = {
-	{"memory", "filesystem:// does the same across processes, without a server"},
-	{"valkey", "use amqp:// (RabbitMQ) for tasks"},
+	{"memory", "it cannot leave a process; filesystem:// does the same without a server"},
 	{"librabbitmq", "use amqp://, which is the same broker"},
-	{"qpid", "use amqp:// (RabbitMQ)"},
-	{"confluentkafka", "use amqp:// (RabbitMQ)"},
-	{"sqs", "use amqp:// (RabbitMQ; Amazon MQ runs it for you)"},
-	{"gcpubsub", "use amqp:// (RabbitMQ)"},
-	{"azurestoragequeues", "use amqp:// (RabbitMQ)"},
-	{"azureservicebus", "use amqp:// (RabbitMQ)"},
-	{"mongodb", "use amqp:// (RabbitMQ)"},
-	{"sqla", "use filesystem:// where no server is wanted"},
-	{"sqlalchemy", "use filesystem:// where no server is wanted"},
-	{"zookeeper", "use amqp:// (RabbitMQ)"},
-	{"consul", "use amqp:// (RabbitMQ)"},
-	{"etcd", "use amqp:// (RabbitMQ)"},
-	{"SLMQ", "use amqp:// (RabbitMQ)"},
-	{"pyro", "use amqp:// (RabbitMQ)"},
+	{"rabbitmq", "write amqp://"},
+	{"valkey", "write redis://: Valkey speaks Redis' protocol"},
+	{"valkeys", "write rediss://: Valkey speaks Redis' protocol"},
+	{"redis+sentinel", "write sentinel://host:26379;sentinel://... and master_name in "
+			   "broker_transport_options"},
+	{"sqs", "on AWS use amqps:// (Amazon MQ for RabbitMQ) or rediss:// (ElastiCache)"},
+	{"gcpubsub", "on Google Cloud use rediss:// (Memorystore), or amqp:// (RabbitMQ)"},
+	{"azurestoragequeues",
+	 "on Azure use rediss:// (Azure Managed Redis), or amqp:// (RabbitMQ)"},
+	{"azureservicebus",
+	 "its AMQP 1.0 is another protocol than RabbitMQ's; on Azure use rediss:// "
+	 "(Azure Managed Redis), or amqp:// (RabbitMQ)"},
+	{"confluentkafka", "Kafka acks no single message; use amqp:// (RabbitMQ) or redis://"},
+	{"kafka", "Kafka acks no single message; use amqp:// (RabbitMQ) or redis://"},
+	{"qpid", "its AMQP 0-10 is another protocol than RabbitMQ's; use amqp:// (RabbitMQ)"},
+	{"sqla", "a database is no queue; use redis://, or filesystem:// where no more servers are "
+		 "wanted"},
+	{"sqlalchemy",
+	 "a database is no queue; use redis://, or filesystem:// where no more servers "
+	 "are wanted"},
+	{"db", "a database is no queue; use redis://, or filesystem:// where no more servers are "
+	       "wanted"},
+	{"pgmq", "use redis://, or filesystem:// where no more servers are wanted"},
+	{"mongodb", "use redis:// or amqp:// (RabbitMQ)"},
+	{"zookeeper", "use redis:// or amqp:// (RabbitMQ)"},
+	{"consul", "use redis:// or amqp:// (RabbitMQ)"},
+	{"etcd", "use redis:// or amqp:// (RabbitMQ)"},
+	{"slmq", "use redis:// or amqp:// (RabbitMQ)"},
+	{"pyro", "use redis://, amqp:// (RabbitMQ) or filesystem://"},
+	{"django", "use redis://, amqp:// (RabbitMQ) or filesystem://"},
+	{"beanstalk", "use redis:// or amqp:// (RabbitMQ)"},
+	{"couchdb", "use redis:// or amqp:// (RabbitMQ)"},
+	{"rpc", "that is a result backend; as broker use amqp:// (RabbitMQ)"},
+	{"file", "that is a result backend; as broker use filesystem://"},
+	{"cache", "that is a result backend; as broker use redis:// or amqp:// (RabbitMQ)"},
 };
+
+/* The whole scheme, or what stands before a '+' in it ("sqla+postgresql"). */
+static const char *foreign_find(const char *scheme)
+{
+	size_t lengths[] = {strlen(scheme), strcspn(scheme, "+")};
+
+	for (size_t k = 0; k < 2; k++)
+		for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
+			if (strlen(foreign[i].scheme) == lengths[k] &&
+			    strncasecmp(foreign[i].scheme, scheme, lengths[k]) == 0)
+				return foreign[i].instead;
+	return NULL;
+}
+
+static const char *nearest_scheme(const char *scheme)
+{
+	const char *nearest = NULL;
+	unsigned best = 1 + (unsigned)strlen(scheme) / 3;
+
+	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
+		for (const char *const *s = drivers[i]->schemes; *s; s++) {
+			unsigned distance = text_distance(scheme, *s);
+
+			if (distance <= best && (!nearest || distance < best)) {
+				best = distance;
+				nearest = *s;
+			}
+		}
+	return nearest;
+}
 
 static int scheme_refuse(const char *scheme, struct err *err)
 {
-	size_t len = strcspn(scheme, "+");
+	const char *instead = foreign_find(scheme), *nearest;
 
-	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-		if (strlen(foreign[i].scheme) == len &&
-		    strncasecmp(foreign[i].scheme, scheme, len) == 0)
-			return err_set(err, ERR_UNSUPPORTED,
-				       "%s:// is not supported as a broker by smallage: %s", scheme,
-				       foreign[i].instead);
+	if (instead)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "%.60s:// is not supported as a broker by smallage: %s", scheme,
+			       instead);
+	nearest = nearest_scheme(scheme);
 	return err_set(err, ERR_INVALID,
-		       "unknown broker scheme %.40s://: use amqp://user:password@host:port/vhost, "
-		       "redis://:password@host:port/db or filesystem://",
-		       scheme);
+		       "unknown broker scheme %.40s://%s%s%s: use "
+		       "amqp://user:password@host:port/vhost, redis://:password@host:port/db, "
+		       "sentinel:// or filesystem://",
+		       scheme, nearest ? "; did you mean " : "", nearest ? nearest : "",
+		       nearest ? "://?" : "");
 }
 
 static const struct broker_driver *driver_find(const char *scheme)

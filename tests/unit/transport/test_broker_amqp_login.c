@@ -172,7 +172,7 @@ START_TEST(other_schemes_are_refused_with_what_to_use)
 {
 	refused_with("sqla+sqlite:///x.db", "filesystem://");
 	refused_with("memory://", "filesystem://");
-	refused_with("SQS://key@", "use amqp://");
+	refused_with("SQS://key@", "use amqps://");
 	refused_with("amqps://h?ssl_ca_certs=/nowhere", "TLS: ca_certs /nowhere: No such file");
 	refused_with("amqp://h;amqps://h?ssl_cert_reqs=7", "ssl_cert_reqs: use required");
 	refused_with("ampq://h", "unknown broker scheme ampq://");
