@@ -348,14 +348,17 @@ static int bind_queue(struct redis_letters *l, const struct queue_def *queue, si
 		      bool is_passing, struct redis_binding_def *ret_binding, struct err *err)
 {
 	struct binding_def def = queue_def_binding(queue, index);
+	double expires_s = expires_of(queue);
 
 	*ret_binding = (struct redis_binding_def){
 		.queue = queue->name,
 		.exchange = def.exchange,
 		.type = def.exchange_type,
 		.key = def.routing_key,
-		.expires_s = expires_of(queue),
-		.goes = !is_passing && (queue->is_private || queue->is_auto_delete),
+		/* Of a killed worker nobody else would ever remove it. */
+		.expires_s = queue->is_private && expires_s < 0 ? 0 : expires_s,
+		/* Others may consume what is only auto-deleted. */
+		.goes = !is_passing && queue->is_private,
 		.is_passing = is_passing,
 	};
 	redis_types_note(l->types, def.exchange, def.exchange_type);
@@ -378,7 +381,9 @@ int redis_letters_consume(struct redis_letters *l, const struct queue_def *queue
 		if (!is_known)
 			mailbox_add(l, &binding, true, on_mail, ctx);
 	}
-	*ret_has_list = fanouts < count || count == 0;
+	/* A Python producer that only sends does not know that the exchange of a Broadcast is a
+	 * fanout, and pushes to the lists of the queues that are bound with its key. */
+	*ret_has_list = fanouts < count || count == 0 || queue->is_private;
 	return 0;
 }
 

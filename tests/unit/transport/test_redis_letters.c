@@ -158,6 +158,33 @@ START_TEST(what_lasts_is_bound_for_good)
 	ck_assert_int_eq(ask(&x, "SCARD app:_kombu.binding_permanent.shared"), 1);
 
 	redis_letters_cancel(&x.a.letters, "q");
+	ck_assert_int_eq(ask(&x, "SCARD app:_kombu.binding.shared"), 1); /* others may have it */
+	fixture_close(&x);
+}
+END_TEST
+
+START_TEST(a_private_queue_is_heard_and_popped_and_leaves_nothing)
+{
+	const struct queue_def queue = {.name = "bcast.1",
+					.exchange = "news",
+					.exchange_type = "fanout",
+					.routing_key = "celery",
+					.is_auto_delete = true,
+					.is_private = true};
+	struct fixture x;
+	struct err err = {0};
+	bool has_list = false;
+
+	fixture_open(&x, NULL);
+	ck_assert_int_eq(
+		redis_letters_consume(&x.a.letters, &queue, on_mail, &x.a, &has_list, &err), 0);
+	ck_assert(has_list); /* a Python producer that only sends pushes there */
+	wait_until(&x.loop, x.a.settled == 1, 3000);
+	ck_assert_int_eq(ask(&x, "SCARD _kombu.binding.news"), 1);
+	/* Of a killed worker it would stay for ever without. */
+	ck_assert_int_eq(ask(&x, "EXISTS _kombu.binding_deadlines"), 1);
+	ask(&x, "LPUSH bcast.1 x");
+	redis_letters_cancel(&x.a.letters, "bcast.1");
 	wait_until(&x.loop, ask(&x, "DBSIZE") == 0, 3000);
 	fixture_close(&x);
 }
