@@ -178,6 +178,7 @@ class Broker(BrokerBase):
         assert extra is None and len(found) == count, f"{len(found)} dead letters, then {extra}"
         if not isinstance(ids, int):
             assert [message.headers["id"] for message in found] == ids
+        return found
 
     def queues(self):
         """Names of what could hold messages now."""

@@ -89,8 +89,10 @@ class BrokerBase:
         """So that a worker that says it is ready hears what is asked of it."""
 
     def dead(self, ids):
-        """The messages of these ids (or so many) were rejected, and no others."""
+        """The messages of these ids (or so many) were rejected, and no others. Returns them, or as
+        many that nobody kept."""
         self.wait_empty()
+        return [None] * (ids if isinstance(ids, int) else len(ids))
 
     def publisher(self, queue="celery"):
         """publish(body, headers, **properties) in a hurry, and what closes it."""

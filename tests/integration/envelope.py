@@ -43,4 +43,6 @@ class Envelope:
         for name in ("content-type", "content-encoding"):
             if name in whole:
                 self.properties[name.replace("-", "_")] = whole[name]
+        self.content_type = self.properties.get("content_type")
+        self.content_encoding = self.properties.get("content_encoding")
         self.properties["application_headers"] = self.headers

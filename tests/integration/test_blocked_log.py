@@ -94,6 +94,7 @@ def connection_names(broker):
     return {row["name"] for row in broker.rabbit.connections(broker.vhost)}
 
 
+@pytest.mark.brokers("rabbitmq", why="its connections are asked for")
 def test_a_restart_ends_while_nobody_reads_the_log(broker, results, blocked):
     process, read_end = blocked
     results.wait_all(broker.send_many("noop", 200), 30)

@@ -334,7 +334,7 @@ def test_celerys_client_gets_its_own_answers_in_twenty_threads(one, app):
     assert not wrong, wrong[:3]
 
 
-@pytest.mark.judge_cannot("redis", "replies nobody reads stay for ever")
+@pytest.mark.brokers("rabbitmq", why="replies outlive their client by a minute: test_redis_broker")
 def test_killed_clients_leave_nothing(broker, one, box):
     """Their reply queues go with their connections."""
     for i in range(KILLED_CLIENTS):

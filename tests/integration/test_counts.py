@@ -74,7 +74,8 @@ def test_the_wait_in_the_worker_is_measured(queue, worker, results):
     assert found["testtasks.add"]["wait_s"]["received"]["sum"] < 1
 
 
-@pytest.mark.parametrize("how", ["header", "property"])
+@pytest.mark.parametrize("how", ["header", pytest.param("property", marks=pytest.mark.brokers(
+    "rabbitmq", why="no other broker has it"))])
 def test_the_wait_counts_from_the_time_that_the_message_tells(queue, worker, results, how):
     """RabbitMQ marks messages so when it is told to; also clocks that disagree do no harm."""
     one = worker(concurrency=1)
