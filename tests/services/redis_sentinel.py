@@ -18,7 +18,7 @@ class _Sentinel:
         self.port = keeper.free_port()
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.dir}",
                  f"sentinel monitor {NAME} 127.0.0.1 {master_port} 2",
-                 f"sentinel down-after-milliseconds {NAME} 1000",
+                 f"sentinel down-after-milliseconds {NAME} 2000",
                  f"sentinel failover-timeout {NAME} 4000"]
         if password:
             lines += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
@@ -52,8 +52,8 @@ class Sentinels:
     def __exit__(self, *_):
         self.close()
 
-    def client(self, port):
-        return redis.Redis(port=port, password=self.password, decode_responses=True)
+    def client(self, port, db=0, **more):
+        return redis.Redis(port=port, db=db, password=self.password, **more)
 
     def start(self):
         master, replica = self.servers
@@ -94,7 +94,7 @@ class Sentinels:
         def is_master():
             return all(one.client.sentinel_get_master_addr_by_name(NAME)[1] == server.port
                        for one in self.sentinels if one.process.poll() is None) and \
-                self.client(server.port).role()[0] == "master"
+                self.client(server.port).role()[0] in (b"master", "master")
         keeper.wait_until(is_master, timeout, "another master", 0.1)
 
     def other(self, server):
