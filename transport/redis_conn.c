@@ -202,6 +202,7 @@ static void server_connect(struct redis_conn *c)
 
 	redis_replies_reset(&c->replies);
 	c->is_watched_closely = false;
+	c->progress_ms = 0;
 	c->state = CONN_CONNECTING;
 	c->stream = stream_open(&options);
 }
@@ -300,17 +301,27 @@ static void sentinel_watch(struct redis_conn *c)
 
 /* The watch */
 
-/* Waiting for an answer only counts while no bytes go out: a large record may take its time. */
-static bool is_peer_dead(const struct redis_conn *c)
+/* Since when nothing has come from the server that owes an answer. A large record may take its
+ * time: as long as what waits to be written grows less, somebody takes it. Commands that the kernel
+ * takes at once say nothing about the peer. */
+static uint64_t silent_since_ms(struct redis_conn *c)
 {
 	uint64_t since = c->waiting_since_ms;
+	uint64_t last_write = stream_last_write_ms(c->stream);
 
-	if (stream_last_write_ms(c->stream) > since)
-		since = stream_last_write_ms(c->stream);
+	if (stream_pending(c->stream) > 0 && last_write > c->progress_ms)
+		c->progress_ms = last_write;
+	if (c->progress_ms > since)
+		since = c->progress_ms;
 	if (stream_last_read_ms(c->stream) > since)
 		since = stream_last_read_ms(c->stream);
-	return c->calls.count > 0 &&
-	       (double)(uv_now(c->loop) - since) >= c->settings.answer_timeout_s * 1000;
+	return since;
+}
+
+static bool is_peer_dead(struct redis_conn *c)
+{
+	return c->calls.count > 0 && (double)(uv_now(c->loop) - silent_since_ms(c)) >=
+					     c->settings.answer_timeout_s * 1000;
 }
 
 /* That it came is all there is to know. */

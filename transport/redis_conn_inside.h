@@ -42,9 +42,10 @@ struct redis_conn {
 	unsigned attempt;	     /* failed rounds in a row */
 	uint64_t wait_ms;	     /* until the next */
 	uint64_t up_since_ms, waiting_since_ms; /* the latter: or idle */
-	bool has_tried, was_good;		/* ever; the connection before */
-	bool is_watched_closely;		/* the timer runs for an answer */
-	char *restart_because;			/* redis_conn_restart was called */
+	uint64_t progress_ms;	  /* when last the peer was seen to take a part of a large output */
+	bool has_tried, was_good; /* ever; the connection before */
+	bool is_watched_closely;  /* the timer runs for an answer */
+	char *restart_because;	  /* redis_conn_restart was called */
 };
 
 /* redis_conn.c */

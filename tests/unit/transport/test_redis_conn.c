@@ -184,3 +184,39 @@ START_TEST(a_connection_that_is_open_at_one_end_only_is_left)
 	tear_down(&x);
 }
 END_TEST
+
+/* C-76: commands that go out all the time, as renewals do, do not hide it. */
+START_TEST(a_silent_server_is_left_though_it_is_written_to)
+{
+	struct fixture x;
+	struct link l = {0};
+	struct redis_conn_options options = link_options(&x.loop, &l);
+	struct redis_settings settings;
+	int64_t end;
+
+	set_up(&x);
+	redis_settings_init(&settings);
+	settings.answer_timeout_s = 1;
+	options.url = x.url;
+	options.settings = &settings;
+	link_open(&l, &options);
+	wait_until(&x.loop, l.is_up, 4000);
+	kill(x.server.pid, SIGSTOP);
+	end = clock_mono_us() + 4000000;
+	for (int64_t next = 0; l.downs == 0 && clock_mono_us() < end;) {
+		if (clock_mono_us() >= next) {
+			next = clock_mono_us() + 100000;
+			(void)link_send(&l, "SET k v");
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		uv_run(&x.loop, UV_RUN_NOWAIT);
+	}
+	ck_assert_uint_eq(l.downs, 1);
+	ck_assert_int_eq(l.why.code, ERR_TIMEOUT);
+	ck_assert_uint_gt(l.unanswered, 5);
+	kill(x.server.pid, SIGCONT);
+	wait_until(&x.loop, l.ups == 2, 4000);
+	link_close(&x.loop, &l);
+	tear_down(&x);
+}
+END_TEST
