@@ -245,6 +245,38 @@ START_TEST(an_error_says_what_is_wrong_with_the_certificate)
 }
 END_TEST
 
+/* They go to a log: no line of its own, no end of the text, no flood. */
+START_TEST(names_in_a_strangers_certificate_do_no_harm)
+{
+	static const char *const names[] = {"a\nFATAL all is lost", "\033[2J", "x,y=z\\",
+					    "a long name a long name a long name a long name a lo"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct probe p;
+		struct tls_ca other;
+		EVP_PKEY *key = EVP_EC_gen("P-256");
+
+		begin(&p);
+		other.key = EVP_EC_gen("P-256");
+		other.cert = tls_sign(NULL, other.key, names[i], NULL, -TLS_DAY, TLS_DAY);
+		X509 *cert = tls_sign(&other, key, names[i], "", -TLS_DAY, TLS_DAY);
+
+		tls_write(p.folder, "server", cert, key);
+		tls_peer_init(&p.peer, p.folder, "server");
+		tls_peer_start(&p.peer);
+		connect_to(&p, "localhost");
+		ck_assert_msg(strstr(p.why.text, "unknown CA: ") != NULL, "%s", p.why.text);
+		for (const char *c = p.why.text; *c; c++)
+			ck_assert_int_ge((unsigned char)*c, ' ');
+		ck_assert_uint_lt(strlen(p.why.text), 300);
+		X509_free(cert);
+		EVP_PKEY_free(key);
+		tls_ca_clear(&other);
+		end(&p);
+	}
+}
+END_TEST
+
 START_TEST(a_ca_that_is_not_ours_is_named)
 {
 	struct probe p;
