@@ -75,7 +75,8 @@ struct broker_options {
 	size_t max_message_bytes; /* larger deliveries are rejected with a notice */
 	size_t max_publish_bytes; /* bound of all publishes that are waiting */
 	const char *transport_options; /* broker_transport_options as JSON object text, or NULL */
-	const char *tls; /* broker_use_ssl: "true", "false", JSON object text, or NULL */
+	const char *login_method; /* broker_login_method: "PLAIN", "EXTERNAL", or NULL = PLAIN */
+	const char *tls;	  /* broker_use_ssl: "true", "false", JSON object text, or NULL */
 	const char *product_version; /* for the client properties */
 	const char *node_name;
 	/* What waits in the queues asked for before broker_start is thrown away, once. */

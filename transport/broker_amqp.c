@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -147,6 +148,8 @@ static struct broker *amqp_open(const struct broker_options *options, struct err
 	b->max_message_bytes = options->max_message_bytes;
 	b->max_publish_bytes = options->max_publish_bytes;
 	b->is_retry_on_startup = options->retry_on_startup;
+	b->is_login_external =
+		options->login_method && strcasecmp(options->login_method, "EXTERNAL") == 0;
 	b->purges = options->purges;
 	b->product_version = mem_strdup(options->product_version ? options->product_version : "");
 	b->node_name = mem_strdup(options->node_name ? options->node_name : "smallage");

@@ -133,6 +133,7 @@ struct amqp_broker {
 	unsigned url_count;
 	double heartbeat_s, connect_timeout_s;
 	size_t max_message_bytes, max_publish_bytes;
+	bool is_login_external; /* as whom our certificate says */
 	bool is_retry_on_startup, is_started, is_closing, purges;
 	char *product_version, *node_name;
 	struct amqp_consumer consumer;

@@ -24,6 +24,7 @@ struct amqp_conn {
 	const struct amqp_conn_events *events;
 	void *ctx;
 	enum conn_state state;
+	bool is_login_external;
 	uv_loop_t *loop;
 	const struct url *url; /* the driver's, which outlives us */
 	char *product_version, *name;
@@ -214,21 +215,24 @@ static void start_received(struct amqp_conn *c, const amqp_connection_start_t *s
 {
 	auto_str response;
 	amqp_pool_t pool;
-	amqp_connection_start_ok_t ok = {.mechanism = text_bytes("PLAIN"),
+	const char *mechanism = c->is_login_external ? "EXTERNAL" : "PLAIN";
+	amqp_connection_start_ok_t ok = {.mechanism = text_bytes(mechanism),
 					 .locale = text_bytes("en_US")};
 
 	str_init(&response, 8192);
-	if (!bytes_have(start->mechanisms, "PLAIN")) {
+	if (!bytes_have(start->mechanisms, mechanism)) {
 		struct err err = {0};
-		err_set(&err, ERR_UNSUPPORTED, "the broker offers no PLAIN login");
+		err_set(&err, ERR_UNSUPPORTED, "the broker offers no %s login", mechanism);
 		conn_down(c, &err);
 		return;
 	}
 	server_note(c, &start->server_properties);
-	str_addc(&response, '\0');
-	str_puts(&response, c->url->user);
-	str_addc(&response, '\0');
-	str_puts(&response, c->url->password);
+	if (!c->is_login_external) {
+		str_addc(&response, '\0');
+		str_puts(&response, c->url->user);
+		str_addc(&response, '\0');
+		str_puts(&response, c->url->password);
+	}
 	ok.response = (amqp_bytes_t){.len = response.len, .bytes = response.data};
 	json_t *properties = client_properties(c);
 	init_amqp_pool(&pool, POOL_PAGE);
@@ -237,7 +241,8 @@ static void start_received(struct amqp_conn *c, const amqp_connection_start_t *s
 		conn_broken(c, "login could not be encoded");
 	empty_amqp_pool(&pool);
 	json_decref(properties);
-	explicit_bzero(response.data, response.len);
+	if (response.len > 0)
+		explicit_bzero(response.data, response.len);
 }
 
 static void tune_received(struct amqp_conn *c, const amqp_connection_tune_t *tune)
@@ -539,6 +544,7 @@ struct amqp_conn *amqp_conn_open(const struct amqp_conn_options *options)
 	c->events = options->events;
 	c->ctx = options->ctx;
 	c->url = options->url;
+	c->is_login_external = options->is_login_external;
 	c->product_version = mem_strdup(options->product_version);
 	c->name = mem_strdup(options->name);
 	c->heartbeat_s = options->heartbeat_s;

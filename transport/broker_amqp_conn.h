@@ -39,6 +39,7 @@ struct amqp_conn_options {
 	uv_loop_t *loop;
 	const struct url *url;	 /* with user, password and vhost filled in */
 	struct tls_context *tls; /* NULL = in clear */
+	bool is_login_external;	 /* SASL EXTERNAL: the server knows us by our certificate */
 	double heartbeat_s;	 /* 0 = off */
 	double connect_timeout_s;
 	size_t max_output;

@@ -24,6 +24,7 @@ static void link_open(struct amqp_link *link)
 	link->url_index = link->backoff.url_index;
 	options.url = &b->urls[link->url_index];
 	options.tls = b->tls[link->url_index];
+	options.is_login_external = b->is_login_external;
 	link->conn = amqp_conn_open(&options);
 }
 

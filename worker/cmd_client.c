@@ -153,6 +153,7 @@ int client_open_broker(struct client *c, struct err *err)
 		.max_publish_bytes = config->worker_max_waiting_bytes,
 		.transport_options = config->broker_transport_options,
 		.tls = config->broker_use_ssl,
+		.login_method = config->broker_login_method,
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
 	};

@@ -217,6 +217,7 @@ static int open_brokers(struct worker *w, struct err *err)
 			config->worker_max_waiting_bytes + config->worker_max_message_bytes,
 		.transport_options = config->broker_transport_options,
 		.tls = config->broker_use_ssl,
+		.login_method = config->broker_login_method,
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
 		.purges = config->purge,

@@ -102,6 +102,22 @@ def test_a_python_producer_and_the_worker_meet_over_tls(worker, secure, ca, resu
     app.close()
 
 
+def test_the_certificate_may_be_the_login(worker, secure, ca, results):
+    secure.rabbit.api("PUT", "/users/shop", {"password_hash": "", "tags": ""})
+    secure.rabbit.api("PUT", f"/permissions/{secure.vhost}/shop",
+                      {"configure": ".*", "write": ".*", "read": ".*"})
+    settings = {"broker_use_ssl": options(ca), "broker_login_method": "EXTERNAL"}
+    worker(broker_url=secure.rabbit.tls_url(secure.vhost), settings=settings)
+    assert results.value(secure.send("add", (1, 2))) == 3
+    rows = wait_until(lambda: [row for row in secure.rabbit.connections(secure.vhost)
+                               if row.get("ssl")], 10, "connections")
+    assert {row["user"] for row in rows} == {"shop"}
+    if not JUDGE:
+        said = smallage("check", "-b", secure.rabbit.url(secure.vhost),
+                        settings={"broker_login_method": "EXTERNAL"})
+        assert "broker     FAILED" in said.stdout, said.stdout
+
+
 def test_connections_come_back(worker, secure, ca, results):
     one = worker(broker_url=secure.rabbit.tls_url(secure.vhost),
                  settings={"broker_use_ssl": options(ca)})

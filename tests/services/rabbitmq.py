@@ -48,9 +48,11 @@ class RabbitMQ:
                       f"ssl_options.cacertfile = {tls.file}", f"ssl_options.certfile = {cert}",
                       f"ssl_options.keyfile = {key}", "ssl_options.verify = verify_peer",
                       "ssl_options.fail_if_no_peer_cert = true",
+                      "ssl_cert_login_from = common_name",
                       "auth_mechanisms.1 = PLAIN", "auth_mechanisms.2 = EXTERNAL"]
         self._write("rabbitmq.conf", "\n".join(lines) + "\n" + config)
-        self._write("plugins", "[rabbitmq_management]." if management else "[].")
+        plugins = ["rabbitmq_management"] if management else []
+        self._write("plugins", f"[{','.join(plugins + ['rabbitmq_auth_mechanism_ssl'] * bool(tls))}].")
         self._write("env.conf", "")
         self.env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),

@@ -31,6 +31,7 @@ struct config {
 	double redis_backend_health_check_interval; /* 0 = never */
 	bool redis_socket_keepalive;
 	char *redis_client_name;
+	char *broker_login_method;		      /* "PLAIN", "EXTERNAL" or NULL */
 	char *broker_use_ssl, *redis_backend_use_ssl; /* "true", "false", JSON text or NULL */
 	double broker_heartbeat;
 	double broker_connection_timeout;

@@ -33,7 +33,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"broker_channel_error_retry", NULL, NULL},
 	{"broker_failover_strategy", NULL, NULL},
 	{"broker_heartbeat_checkrate", NULL, NULL},
-	{"broker_login_method", NULL, NULL},
 	{"broker_native_delayed_delivery_queue_type", NULL, NULL},
 	{"broker_pool_limit", NULL, NULL},
 	{"broker_pool_acquire_timeout", NULL, NULL},

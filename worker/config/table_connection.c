@@ -39,6 +39,12 @@ const struct config_row config_rows_connection[] = {
 		 "keyfile, "
 		 "server_hostname, check_hostname and others, as Celery's; amqps:// and rediss:// "
 		 "say it too, and a URL may carry them as ?ssl_ca_certs=..."},
+	{.name = "broker_login_method",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(broker_login_method),
+	 .choices = "PLAIN|EXTERNAL",
+	 .help = "How to log in to RabbitMQ: PLAIN, by user and password of the URL, or EXTERNAL, "
+		 "as the user that the client certificate names."},
 	{.name = "broker_heartbeat",
 	 .type = CONFIG_SECONDS,
 	 .field = FIELD(broker_heartbeat),

@@ -55,6 +55,13 @@ static json_t *transport_options(const char *text)
 	return json_object();
 }
 
+static const char *login_method(const struct config *config, const struct broker_info *info)
+{
+	if (config->broker_login_method)
+		return config->broker_login_method;
+	return info->is_amqp ? "PLAIN" : NULL;
+}
+
 static json_t *broker(const struct config *config)
 {
 	struct broker_info info;
@@ -72,7 +79,7 @@ static json_t *broker(const struct config *config)
 		broker_info_tls(config->broker_read_url, config->broker_use_ssl), "transport",
 		info.transport, "connect_timeout", number(config->broker_connection_timeout),
 		"transport_options", transport_options(config->broker_transport_options),
-		"login_method", info.is_amqp ? "PLAIN" : NULL, "uri_prefix", "heartbeat",
+		"login_method", login_method(config, &info), "uri_prefix", "heartbeat",
 		config->broker_heartbeat > 0 ? json_real(config->broker_heartbeat)
 					     : json_integer(0),
 		"failover_strategy", "round-robin", "alternates",
