@@ -402,7 +402,8 @@ def test_shut_down(scene):
     assert toast(browser) == "Shutting down!"
     assert scene.auto.wait_end() == 0
     browser.open(f"{scene.flower.url}/workers")
-    browser.wait(lambda: {row[0].replace("\n", ""): row[1] for row in browser.rows("#workers-table")}
+    browser.wait(lambda: {row[0].replace("\n", ""): row[1] for row in browser.rows("#workers-table")
+                          if len(row) > 1}
                  == {"main@flower.test": "Online", "auto@flower.test": "Offline"}, 15)
 
 
