@@ -59,8 +59,12 @@ static void finish(struct broker_redis *r)
 
 static void on_left(void *ctx, const redisReply *reply)
 {
+	struct broker_redis *r = ctx;
+
 	if (reply != NULL)
-		finish(ctx);
+		finish(r);
+	else
+		r->is_leaving = false; /* on the next connection */
 }
 
 /* The registry entry, and with it our right to what we held. */

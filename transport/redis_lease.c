@@ -230,7 +230,8 @@ void redis_lease_ask(struct broker_redis *r)
 				   {number, 0},
 				   {most, 0}};
 
-	if (lease->is_asking || !r->is_connected || !redis_takes(r))
+	/* Who has left must not come back onto the list. */
+	if (lease->is_asking || r->is_leaving || !r->is_connected || !redis_takes(r))
 		return;
 	snprintf(number, sizeof(number), "%.0f",
 		 lease->epoch * REDIS_NODE_EPOCH + (double)++lease->number);
