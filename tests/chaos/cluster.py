@@ -67,7 +67,8 @@ class Cluster:
         if kind == "celery":
             # What is overdue is looked for every second, not every hundred.
             transport.update(unacked_restore_interval=1, unacked_restore_throttle=1)
-        name = f"{kind}{len(self.nodes)}@test"
+        # Others of the same name may run beside this test.
+        name = f"{kind}{len(self.nodes)}-{self.redis.port}@test"
         worker = Worker(self.folder, self.sentinels.url() if self.sentinels else url,
                         self.results.url, name=name, judge=kind == "celery", ready=False,
                         settings={"broker_transport_options": transport},
