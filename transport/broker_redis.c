@@ -8,9 +8,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "transport/envelope.h"
 #include "transport/redis_answer.h"
 
-#define OUTPUT_ROOM ((size_t)96 << 20) /* beside publications: messages that are put back */
+#define OUTPUT_ROOM ((size_t)8 << 20) /* beside publications and a message that is put back */
 
 static struct broker_redis *self(struct broker *b)
 {
@@ -305,7 +306,9 @@ static int open_conn(struct broker_redis *r, const struct broker_options *option
 		.settings = &settings,
 		.client_name = "smallage",
 		.connect_timeout_s = options->connect_timeout_s,
-		.max_output = options->max_publish_bytes + OUTPUT_ROOM,
+		.max_output = options->max_publish_bytes + OUTPUT_ROOM +
+			      envelope_max_bytes(options->max_message_bytes),
+		.max_reply = 2 * envelope_max_bytes(options->max_message_bytes),
 		.events = &conn_events,
 		.ctx = r,
 	};

@@ -200,7 +200,7 @@ static void server_connect(struct redis_conn *c)
 		.ctx = c,
 	};
 
-	redis_replies_reset(&c->replies);
+	redis_replies_reset(&c->replies, c->max_reply);
 	c->is_watched_closely = false;
 	c->progress_ms = 0;
 	c->state = CONN_CONNECTING;
@@ -414,6 +414,7 @@ struct redis_conn *redis_conn_open(const struct redis_conn_options *options, str
 	c->events = options->events;
 	c->ctx = options->ctx;
 	c->max_output = options->max_output;
+	c->max_reply = options->max_reply;
 	uv_timer_init(c->loop, &c->timer);
 	c->timer.data = c;
 	timer_set(c, 0);

@@ -54,6 +54,7 @@ struct redis_conn_options {
 	const char *client_name; /* for CLIENT LIST; NULL = none; no spaces */
 	double connect_timeout_s;
 	size_t max_output; /* bytes of commands that may wait to be written */
+	size_t max_reply;  /* bytes of one answer; 0 = 64 MiB */
 	const struct redis_conn_events *events;
 	void *ctx;
 };

@@ -30,7 +30,7 @@ struct redis_conn {
 	void *ctx;
 	struct redis_route route;
 	struct redis_settings settings;
-	size_t max_output;
+	size_t max_output, max_reply;
 	enum conn_state state;
 	struct stream *stream;
 	struct redis_replies replies;

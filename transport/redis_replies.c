@@ -5,13 +5,14 @@
 
 #include "transport/redis_codec.h"
 
-#define MAX_UNFINISHED_BYTES (REDIS_MAX_REPLY_BYTES + ((size_t)1 << 20))
+#define AROUND_BYTES ((size_t)1 << 20) /* headers of an array's elements, the next reply's begin */
 
-void redis_replies_reset(struct redis_replies *r)
+void redis_replies_reset(struct redis_replies *r, size_t most)
 {
 	redis_replies_clear(r);
+	r->most = most ? most : REDIS_REPLY_BYTES;
 	r->reader = redisReaderCreate();
-	redis_guard_init(&r->guard, REDIS_MAX_REPLY_BYTES);
+	redis_guard_init(&r->guard, r->most);
 }
 
 void redis_replies_clear(struct redis_replies *r)
@@ -35,9 +36,8 @@ static int long_feed(struct redis_replies *r, const char *data, size_t len, redi
 	if (redis_guard_feed(&r->guard, data, len, err) < 0)
 		return -1;
 	r->unfinished += len;
-	if (r->unfinished > MAX_UNFINISHED_BYTES)
-		return err_set(err, ERR_LIMIT, "answer of more than %zu bytes",
-			       REDIS_MAX_REPLY_BYTES);
+	if (r->unfinished > r->most + AROUND_BYTES)
+		return err_set(err, ERR_LIMIT, "answer of more than %zu bytes", r->most);
 	if (redisReaderFeed(r->reader, data, len) != REDIS_OK)
 		return err_set(err, ERR_PROTOCOL, "%.100s", r->reader->errstr);
 	do {

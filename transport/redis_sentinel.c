@@ -12,6 +12,7 @@
 
 #define SWITCH_CHANNEL	  "+switch-master"
 #define MAX_OUTPUT_BYTES  4096
+#define MAX_REPLY_BYTES	  ((size_t)1 << 20)
 #define MAX_TROUBLE_BYTES 400
 #define ANSWER_TIMEOUT_S  4 /* unless the settings say less */
 
@@ -286,7 +287,7 @@ static void ask_next(struct redis_sentinel *q)
 	options.host = sentinel_at_hand(q)->host;
 	options.port = sentinel_at_hand(q)->port;
 	options.tls = sentinel_at_hand(q)->tls;
-	redis_replies_reset(&q->replies);
+	redis_replies_reset(&q->replies, MAX_REPLY_BYTES);
 	q->stream = stream_open(&options);
 	uv_timer_start(&q->timer, on_deadline,
 		       (uint64_t)((options.connect_timeout_s + answer_s) * 1000), 0);

@@ -11,7 +11,6 @@
 
 #define POP_MOST       1000
 #define POP_BYTES      ((size_t)1 << 20)
-#define RECORD_MOST    ((size_t)40 << 20) /* what an answer has room for, with what is around it */
 #define DELAY_FIRST_MS 10
 #define DELAY_SAFE_MS  5000 /* when the server tells */
 #define DELAY_BAD_MS   1000
@@ -20,13 +19,6 @@ struct redis_aside {
 	struct broker_redis *owner;
 	char *field;
 };
-
-static size_t envelope_most(const struct broker_redis *r)
-{
-	size_t most = envelope_max_bytes(r->max_body);
-
-	return most < RECORD_MOST ? most : RECORD_MOST;
-}
 
 /* What was popped and can be no message is kept where people can look at it. */
 
@@ -82,8 +74,9 @@ static void tell_aside(struct broker_redis *r, const struct redis_flight *flight
 			"A message of %lld bytes of queue '%.200s' was set aside in the list "
 			"'%.300s': %s",
 			bytes, queue->name, queue->aside,
-			bytes > (long long)envelope_most(r) ? "it is larger than allowed"
-							    : "it is no JSON object");
+			bytes > (long long)envelope_max_bytes(r->max_body)
+				? "it is larger than allowed"
+				: "it is no JSON object");
 
 		redis_notice(r, true, text);
 	}
@@ -350,7 +343,7 @@ static int ask(struct broker_redis *r, unsigned count)
 	snprintf(numbers[1], sizeof(numbers[1]), "%llu", (unsigned long long)flight.first);
 	snprintf(numbers[2], sizeof(numbers[2]), "%u", count);
 	snprintf(numbers[3], sizeof(numbers[3]), "%zu", POP_BYTES);
-	snprintf(numbers[4], sizeof(numbers[4]), "%zu", envelope_most(r));
+	snprintf(numbers[4], sizeof(numbers[4]), "%zu", envelope_max_bytes(r->max_body));
 	snprintf(numbers[5], sizeof(numbers[5]), "%zu", queues);
 	for (int i = 0; i < 5; i++)
 		add(&a, numbers[i]);
