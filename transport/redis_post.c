@@ -8,9 +8,9 @@
 #include "transport/redis_binding.h"
 #include "transport/redis_keys.h"
 
-#define ANSWER_MS   30000
+#define ANSWER_MS   15000   /* RabbitMQ deletes such a queue after 10 s without a reader */
 #define SILENCE_MS  3600000 /* as long as kombu lets abandoned tables be */
-#define REAP_MS	    6000    /* of a list's life are left when it is looked at */
+#define REAP_MS	    5000    /* of a list's life are left when it is looked at */
 #define CLIENTS_MAX 20000
 #define REAP_MAX    500 /* at once */
 #define MEMBER_MAX  ((size_t)64 << 10)

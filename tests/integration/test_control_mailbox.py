@@ -334,7 +334,7 @@ def test_celerys_client_gets_its_own_answers_in_twenty_threads(one, app):
     assert not wrong, wrong[:3]
 
 
-@pytest.mark.brokers("rabbitmq", why="replies outlive their client by a minute: test_redis_broker")
+@pytest.mark.brokers("rabbitmq", why="answers outlive their client a little: test_redis_remote")
 def test_killed_clients_leave_nothing(broker, one, box):
     """Their reply queues go with their connections."""
     for i in range(KILLED_CLIENTS):
