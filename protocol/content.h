@@ -10,9 +10,12 @@
 #include "base/str.h"
 #include "protocol/message.h"
 
+struct auth;
+
 struct content_options {
 	const char *const *accept; /* NULL-terminated names or mime types; NULL = {"json"} */
 	size_t max_bytes;	   /* what a body may become; 0 = STR_MAX_DEFAULT */
+	const struct auth *auth;   /* who is believed; NULL: nothing signed is read */
 };
 
 enum content {
@@ -30,8 +33,8 @@ enum content content_decode(struct message *m, const struct content_options *opt
 /* Both, for a message that has nothing else to be looked at before: 0 with JSON text, or -1. */
 int content_read(struct message *m, const struct content_options *options, struct err *err);
 
-/* Appends the JSON text of something in this serializer. With `options` only when they accept it.
- */
+/* Appends the JSON text of something in this serializer. With `options` only when they accept it;
+ * without them no signature is looked at. */
 int content_load(const char *serializer, struct str *out, const char *data, size_t len,
 		 const struct content_options *options, struct err *err);
 
@@ -43,6 +46,7 @@ const struct serializer *serializer_find(const char *name);
 struct content_form {
 	const struct serializer *serializer;   /* NULL = JSON */
 	const struct compression *compression; /* NULL = none */
+	const struct auth *auth;	       /* who signs, for the serializer auth */
 };
 /* What the message says of it. */
 struct content_label {

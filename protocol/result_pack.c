@@ -41,6 +41,8 @@ static int load(struct str *out, struct span record, const struct content_option
 		return content_load("msgpack", out, record.data, record.len, options, err);
 	if (first == '{' && pyjson_scan(record.data, record.len, &kind, NULL, 0, &count, &why) == 0)
 		return content_load("json", out, record.data, record.len, options, err);
+	if (first >= 0x20 && !memchr(record.data, ':', record.len))
+		return content_load("auth", out, record.data, record.len, options, err);
 	if (first >= 0x20)
 		return content_load("yaml", out, record.data, record.len, options, err);
 	return err_set(err, ERR_INVALID, "the record is of no form that is known");

@@ -16,11 +16,19 @@ import msgpack
 import yaml
 from backports import zstd
 from celery.backends import base
+from celery.security.certificate import Certificate, CertStore
+from celery.security.key import PrivateKey
+from celery.security.serialization import SecureSerializer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from record import PLAIN, iso_texts, write
 
+PEM = Encoding.PEM
 SAMPLES = [b"", b"[[1, 2], {}, {}]", bytes(range(256)), b"a" * 1000]
 
 
@@ -200,8 +208,42 @@ def record_records():
     write("content/records.tsv", rows)
 
 
+def certificate(serial, *names, years=100):
+    """(PEM of a new key, PEM of its certificate)"""
+    key = rsa.generate_private_key(65537, 2048)
+    kinds = [x509.NameOID.COUNTRY_NAME, x509.NameOID.ORGANIZATION_NAME, x509.NameOID.COMMON_NAME]
+    name = x509.Name([x509.NameAttribute(kind, one) for kind, one in zip(kinds[-len(names):], names)])
+    start = datetime.datetime(2026, 1, 1)
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(serial).not_valid_before(
+        start).not_valid_after(start.replace(year=2026 + years)).sign(key, hashes.SHA256())
+    return (key.private_bytes(PEM, PrivateFormat.PKCS8, NoEncryption()).decode(), built.public_bytes(PEM).decode())
+
+
+def record_auth():
+    """("cert", PEM) of those who are believed; (digest, body, what Python read). Other keys each time."""
+    known = [certificate(12345, "US", "my ca", "worker"), certificate(2 ** 120 + 7, "Za\u017c\u00f3\u0142\u0107")]
+    stranger = certificate(5, "nobody")
+    store = CertStore()
+    for _, one in known:
+        store.add_cert(Certificate(one))
+    rows = [("cert", one, "") for _, one in known]
+    value = [[1, "\u017c", {"k": None}], {}, {"chain": None}]
+    for digest in ("sha256", "sha512", "sha1", "sha3_256"):
+        for inner in ("json", "msgpack", "yaml"):
+            for key, cert in [*known, stranger]:
+                body = SecureSerializer(PrivateKey(key), Certificate(cert), store, digest, inner).serialize(value).encode()
+                cases = [body] if inner != "json" else [body, body[:-4], body[:50], b"", b"AAAA", body[:-8] + b"AAAAAAA=", *list(damaged(body))[4:8]]
+                for case in cases:
+                    try:
+                        rows.append((digest, case, "= " + kombu_json.dumps(SecureSerializer(None, None, store, digest, inner).deserialize(case))))
+                    except Exception as exc:
+                        rows.append((digest, case, "! " + str(exc)[:100]))
+    write("content/auth.tsv", rows)
+
+
 if __name__ == "__main__":
     record_compression()
     record_msgpack()
     record_yaml()
     record_records()
+    record_auth()

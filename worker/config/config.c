@@ -1,4 +1,5 @@
 #include "worker/config/config.h"
+#include "protocol/auth.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ void config_free(struct config *c)
 			member_free(c, config_row_at(i));
 	config_list_free(c->notices);
 	routing_free(c->routing);
+	auth_free(c->auth);
 	config_store_free(c->store);
 	free(c);
 }

@@ -44,7 +44,10 @@ struct config {
 	struct content_form mail_form; /* the same for remote control, which is never compressed */
 	char *result_serializer, *result_compression; /* the latter or NULL */
 	char **result_accept_content;		      /* NULL = accept_content */
-	struct content_form result_form;	      /* how a record is stored */
+	char *security_key, *security_key_password, *security_certificate, *security_cert_store;
+	char *security_digest;
+	struct auth *auth;		 /* of them; NULL without the serializer auth */
+	struct content_form result_form; /* how a record is stored */
 	bool task_acks_late, task_acks_on_failure, task_acks_on_timeout;
 	bool task_reject_on_worker_lost, task_retry_on_worker_lost;
 	bool task_ignore_result, task_store_errors_even_if_ignored, task_track_started;

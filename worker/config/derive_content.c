@@ -20,10 +20,10 @@ static int check_accepted(const char *setting, char **types, struct err *err)
 
 		if (is_pickle(*types))
 			return err_set(err, ERR_UNSUPPORTED, PICKLE_TEXT, setting);
-		if (!type || strcmp(type, "application/data") == 0)
+		if (!type)
 			return err_set(err, ERR_UNSUPPORTED,
 				       "%s: '%.60s' is not supported; this version reads json, "
-				       "msgpack and yaml",
+				       "msgpack, yaml and auth",
 				       setting, *types);
 	}
 	return 0;
@@ -37,8 +37,8 @@ static int find_serializer(const char *setting, const char *name,
 		return err_set(err, ERR_UNSUPPORTED, PICKLE_TEXT, setting);
 	if (!*ret_found)
 		return err_set(err, ERR_UNSUPPORTED,
-			       "%s: '%.60s' is not supported; this version writes json, msgpack "
-			       "and yaml",
+			       "%s: '%.60s' is not supported; this version writes json, msgpack, "
+			       "yaml and auth",
 			       setting, name);
 	return 0;
 }
@@ -69,9 +69,10 @@ int derive_content(struct config *c, struct err *err)
 	    find_serializer("task_serializer", c->task_serializer, &c->task_form.serializer, err) <
 		    0)
 		return -1;
-	c->mail_form = c->task_form;
-	if (derive_result(c, err) < 0)
+	if (derive_result(c, err) < 0 || derive_auth(c, err) < 0)
 		return -1;
+	c->task_form.auth = c->result_form.auth = c->auth;
+	c->mail_form = c->task_form;
 	return find_compression("task_compression", c->task_compression, &c->task_form.compression,
 				err);
 }
@@ -81,6 +82,7 @@ struct content_options config_content(const struct config *c)
 	return (struct content_options){
 		.accept = (const char *const *)c->accept_content,
 		.max_bytes = c->worker_max_message_bytes + 65536, /* as the broker's */
+		.auth = c->auth,
 	};
 }
 

@@ -84,7 +84,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"mongodb_", NULL, "results go to redis:// or file://"},
 	{"cosmosdbsql_", NULL, "results go to redis:// or file://"},
 	{"elasticsearch_", NULL, "results go to redis:// or file://"},
-	{"security_", NULL, "signed messages (auth) come with a later version"},
 };
 
 /* Old names whose new one is not just the name behind CELERY_ or CELERYD_. */

@@ -11,6 +11,7 @@ struct part {
 static const struct part parts[] = {
 	{config_rows_connection, &config_rows_connection_count},
 	{config_rows_task, &config_rows_task_count},
+	{config_rows_security, &config_rows_security_count},
 	{config_rows_result, &config_rows_result_count},
 	{config_rows_worker, &config_rows_worker_count},
 	{config_rows_control, &config_rows_control_count},

@@ -13,9 +13,10 @@
 #define FIELD(member) offsetof(struct config, member)
 
 extern const struct config_row config_rows_connection[], config_rows_task[], config_rows_result[],
-	config_rows_worker[], config_rows_control[], config_rows_event[], config_rows_node[];
+	config_rows_worker[], config_rows_security[], config_rows_control[], config_rows_event[],
+	config_rows_node[];
 extern const size_t config_rows_connection_count, config_rows_task_count, config_rows_result_count,
-	config_rows_worker_count, config_rows_control_count, config_rows_event_count,
-	config_rows_node_count;
+	config_rows_worker_count, config_rows_security_count, config_rows_control_count,
+	config_rows_event_count, config_rows_node_count;
 
 #endif

@@ -9,14 +9,15 @@ const struct config_row config_rows_task[] = {
 	 .field = FIELD(accept_content),
 	 .fallback = "json",
 	 .old = {"CELERY_ACCEPT_CONTENT"},
-	 .help = "Content types of messages that are accepted: json, msgpack, yaml."},
+	 .help = "Content types of messages that are accepted: json, msgpack, yaml, or auth "
+		 "alone."},
 	{.name = "task_serializer",
 	 .type = CONFIG_TEXT,
 	 .field = FIELD(task_serializer),
 	 .fallback = "json",
 	 .old = {"CELERY_TASK_SERIALIZER"},
 	 .help = "How messages are sent (retries, links, `smallage call`, remote control): json, "
-		 "msgpack or yaml."},
+		 "msgpack, yaml or auth."},
 	{.name = "task_compression",
 	 .type = CONFIG_TEXT,
 	 .field = FIELD(task_compression),
