@@ -146,6 +146,12 @@ def test_every_worker_has_its_own_copy_of_a_broadcast(queue, worker, results):
                             if n.startswith("bcast.")]) == 1, 10, "one queue left")
     id = publish(queue, "news", "", "echo", ("again",))
     all_of_them[2].wait_log(rf"{id}\] succeeded")
+    queue.server_closes()
+    all_of_them[2].wait_log("Connected to", count=2)
+    wait_until(lambda: any(n.startswith("bcast.") for n in queue.rabbit.queues(queue.vhost)), 10,
+               "its queue")
+    id = publish(queue, "news", "", "echo", ("once more",))
+    all_of_them[2].wait_log(rf"{id}\] succeeded")
 
 
 def linked(app, results, name, **options):
@@ -280,6 +286,21 @@ class TestTwoBrokers:
             assert re.search(r"//\w+:\*{8}@", conf[name]), conf[name]
         stats = app.control.inspect([one.node], timeout=5).stats()[one.node]
         assert stats["broker"]["virtual_host"] == queue.vhost
+
+    def test_they_may_be_of_different_kinds(self, queue, redis_broker, worker, results, app):
+        worker(settings=self.settings(redis_broker, queue), broker_url=redis_broker.url)
+        id = redis_broker.send("retry", (1,))
+        assert queue.get("celery").headers["id"] == id
+        assert results.value(redis_broker.send("add", (1, 2))) == 3
+
+    def test_a_cold_end_and_a_lost_connection_of_either_lose_nothing(self, queue, other, worker,
+                                                                     results):
+        one = worker(settings=self.settings(queue, other))
+        for broker in (other, queue):
+            broker.server_closes()
+            id = queue.send("retry", (1,))
+            assert other.get("celery", 20).headers["id"] == id
+        assert one.stop() == 0
 
     @pytest.mark.smallage_only("Celery fails such tasks")
     def test_what_cannot_be_sent_waits_and_tasks_go_on(self, queue, other, worker, results, app):

@@ -152,7 +152,7 @@ int derive_servers(struct config_store *s, struct err *err)
 					       "and broker_write_url are set");
 		return derive_backend(s, redis, from->where, err);
 	}
-	if (!is_set(s, "broker_url") &&
+	if (!is_set(s, "broker_url") && !redis &&
 	    (is_set(s, "broker_read_url") || is_set(s, "broker_write_url")))
 		return err_set(err, ERR_INVALID,
 			       "one of broker_read_url and broker_write_url is set, but neither "

@@ -247,31 +247,46 @@ static struct route merged(const struct routing *r, const char *task, const stru
 	return m;
 }
 
+/* A direct queue is reached by its name through the default exchange; so is one that has no
+ * exchange of its own. */
+static bool goes_by_name(const struct route *m, const struct queue_def *queue)
+{
+	const char *type = m->exchange_type ? m->exchange_type : queue->exchange_type;
+
+	if (!m->exchange && !*queue->exchange)
+		return true;
+	return (!m->exchange || !m->routing_key) && (!type || strcmp(type, "direct") == 0);
+}
+
+static void aim(struct destination *to, const struct route *m)
+{
+	const struct queue_def *queue = to->declare;
+
+	to->exchange = m->exchange ? m->exchange : "";
+	to->routing_key = m->routing_key ? m->routing_key : "";
+	if (!queue)
+		return;
+	if (goes_by_name(m, queue)) {
+		to->exchange = "";
+		to->routing_key = to->queue;
+	} else if (!m->exchange) {
+		to->exchange = queue->exchange;
+		to->routing_key = m->routing_key ? m->routing_key : queue->routing_key;
+	}
+}
+
 int routing_send(const struct routing *r, const char *task, const struct route *asked,
 		 struct destination *to, struct err *err)
 {
 	struct route m = merged(r, task, asked);
 	const struct queue *q = NULL;
-	const char *type = m.exchange_type;
 
 	*to = (struct destination){.priority = m.priority, .delivery_mode = m.delivery_mode};
 	if (m.queue && expand(r, m.queue, to, &q, err) < 0)
 		return -1;
-	if (!type && to->declare && *to->declare->exchange)
-		type = to->declare->exchange_type;
 	if (!to->delivery_mode)
 		to->delivery_mode = q && q->delivery_mode ? q->delivery_mode : 2;
-	if (to->queue && (!m.exchange || !m.routing_key) &&
-	    (!type || strcmp(type, "direct") == 0)) {
-		to->exchange = ""; /* reached by its name */
-		to->routing_key = to->queue;
-	} else {
-		to->exchange = m.exchange ? m.exchange : to->declare->exchange;
-		to->routing_key = m.routing_key ? m.routing_key
-				  : m.exchange	? ""
-				  : to->declare ? to->declare->routing_key
-						: "";
-	}
+	aim(to, &m);
 	if (q && q->is_broadcast) {
 		to->broadcast_to = to->declare;
 		to->declare = NULL;

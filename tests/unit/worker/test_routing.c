@@ -132,6 +132,24 @@ START_TEST(routes_are_found_as_celery_finds_them)
 }
 END_TEST
 
+START_TEST(a_queue_with_bindings_only_is_reached_by_its_name)
+{
+	struct routing *r = make_with((struct routing_options){
+		.queues = "[{\"name\": \"m\", \"bindings\": [{\"exchange\": \"e\"}]}]",
+		.default_exchange_type = "topic",
+		.creates_missing = true});
+	struct route asked = {.queue = "m", .priority = -1};
+
+	goes(r, "t", asked, "|m|m|-1");
+	asked.exchange_type = "topic";
+	goes(r, "t", asked, "|m|m|-1");
+	asked.exchange = "e";
+	asked.routing_key = "k";
+	goes(r, "t", asked, "e|k|m|-1");
+	routing_free(r);
+}
+END_TEST
+
 START_TEST(of_several_routers_the_first_that_knows_counts)
 {
 	struct routing *r =
