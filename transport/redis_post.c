@@ -218,9 +218,11 @@ static void on_answered(void *ctx, const redisReply *reply)
 		list_append(&p->router.waiting, &letter->route_node);
 		redis_router_ask(&p->router);
 	} else {
-		if (reply->type == REDIS_REPLY_INTEGER)
+		bool is_bound = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+
+		if (is_bound)
 			client_answered(p, letter);
-		letter_end(p, letter, reply->type == REDIS_REPLY_INTEGER);
+		letter_end(p, letter, is_bound);
 	}
 }
 

@@ -216,11 +216,12 @@ static const char publish[] =
 	"if #bad < 2 * (#KEYS - 1) then redis.pcall('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end\n"
 	"return #bad > 0 and bad or 0\n";
 
-static const char reply_to[] =
-	"if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then return 0 end\n"
-	"redis.call('LPUSH', KEYS[2], ARGV[2])\n"
-	"redis.call('PEXPIRE', KEYS[2], ARGV[3])\n"
-	"return 1\n";
+static const char reply_to[] = "if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then\n"
+			       "  return redis.call('SCARD', KEYS[1]) > 10000 and -1 or 0\n"
+			       "end\n"
+			       "redis.call('LPUSH', KEYS[2], ARGV[2])\n"
+			       "redis.call('PEXPIRE', KEYS[2], ARGV[3])\n"
+			       "return 1\n";
 
 static const char post_to[] = "local left = redis.call('PTTL', KEYS[1])\n"
 			      "redis.call('LPUSH', KEYS[1], ARGV[1])\n"

@@ -53,7 +53,7 @@ enum redis_script {
 	 * was done before is not done again. */
 	REDIS_SCRIPT_PUBLISH,
 	/* KEYS: bindings of an exchange, a list. ARGV: member, message, ms to live. Answer: 1 if it
-	 * is bound. */
+	 * is bound, 0 if it is not, -1 if there are too many others to look at. */
 	REDIS_SCRIPT_REPLY,
 	/* As REPLY without bindings: KEYS: a list. ARGV: message, ms to live if the list is new or
 	 * has so already. */

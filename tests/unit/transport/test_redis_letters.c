@@ -109,6 +109,27 @@ START_TEST(the_answer_nobody_reads_goes_with_its_binding)
 }
 END_TEST
 
+/* Reading them for each answer would be the end of the connection. */
+START_TEST(a_table_full_of_dead_clients_is_not_read)
+{
+	static const char fill[] =
+		"for i = 1, 70000 do redis.call('SADD', KEYS[1], i) end return 1";
+	struct fixture x;
+
+	fixture_open(&x, NULL);
+	wait_until(&x.loop, x.a.settled == 1, 3000);
+	ask(&x, "EVAL %s 1 _kombu.binding.reply.celery.pidbox", fill);
+	ask(&x, "SADD _kombu.binding.reply.celery.pidbox %s",
+	    "oid" SEP SEP "oid.reply.celery.pidbox");
+	post(&x.a, "reply.celery.pidbox", "direct", "gone");
+	post(&x.a, "reply.celery.pidbox", "direct", "oid");
+	wait_until(&x.loop, x.a.letters.post.posts == 1 && x.a.letters.post.dropped == 1, 3000);
+	ck_assert_int_eq(ask(&x, "LLEN oid.reply.celery.pidbox"), 1);
+	ck_assert_uint_eq(x.a.settled, 1);
+	fixture_close(&x);
+}
+END_TEST
+
 START_TEST(an_answer_to_a_list_that_lasts_does_not_shorten_its_life)
 {
 	struct fixture x;
