@@ -204,6 +204,7 @@ def test_a_half_open_connection_is_noticed(broker, worker, results, redis_alone)
         relay.flow()
         assert results.value(id, 40) == 4
         wait_ping(broker)
+        assert one.stop() == 0
 
 
 def test_killed_connections_are_made_anew(broker, worker, results, redis_alone):

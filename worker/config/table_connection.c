@@ -8,7 +8,7 @@ const struct config_row config_rows_connection[] = {
 	 .type = CONFIG_URL,
 	 .field = FIELD(broker_url),
 	 .help = "Broker: amqp://user:password@host:5672/vhost, amqps://..., redis://, rediss://, "
-		 "filesystem://; "
+		 "sentinel://, filesystem://; "
 		 "several "
 		 "with ';' are tried in turn. Unset: no server needed, messages lie in files under "
 		 "./smallage-data.",
@@ -76,7 +76,8 @@ const struct config_row config_rows_connection[] = {
 	{.name = "result_backend",
 	 .type = CONFIG_URL,
 	 .field = FIELD(result_backend),
-	 .help = "Where results go: redis://:password@host:6379/0, rediss://..., file:///folder, "
+	 .help = "Where results go: redis://:password@host:6379/0, rediss://..., "
+		 "sentinel://..., file:///folder, "
 		 "disabled://. Unset: as Celery none, or files when broker_url is unset too.",
 	 .option = "result-backend",
 	 .arg = "URL",
