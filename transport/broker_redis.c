@@ -188,6 +188,7 @@ static void on_conn_down(void *ctx, const struct err *why)
 	bool was_up = r->phase == REDIS_UP;
 
 	r->is_connected = false;
+	redis_ahead_give_back(r);
 	redis_lease_down(r);
 	redis_sweep_down(r);
 	redis_letters_down(&r->letters);
@@ -356,9 +357,10 @@ static struct broker *redis_open(const struct broker_options *options, struct er
 	redis_scripts_init(&r->scripts);
 	redis_lease_init(r);
 	redis_take_init(r);
+	redis_ahead_init(r);
 	uv_timer_init(r->loop, &r->tick);
 	r->tick.data = r;
-	r->open_handles = 4;
+	r->open_handles = 5;
 	uv_timer_start(&r->tick, on_tick, REDIS_TICK_MS, REDIS_TICK_MS);
 	return &r->base;
 }
@@ -513,6 +515,7 @@ static bool redis_is_sure(const struct broker *b)
 
 static void redis_pause(struct broker *b)
 {
+	redis_ahead_give_back(self(b));
 	self(b)->is_paused = true;
 }
 

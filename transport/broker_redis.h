@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "transport/backoff.h"
 #include "transport/broker.h"
+#include "transport/redis_ahead.h"
 #include "transport/redis_conn.h"
 #include "transport/redis_held.h"
 #include "transport/redis_keys.h"
@@ -58,6 +59,7 @@ struct broker_redis {
 	struct list_node cancelled;
 	struct redis_held held;
 	struct redis_take take;
+	struct redis_ahead ahead;
 	struct redis_unacked answers;
 	struct redis_lease lease;
 	struct redis_sweep sweep;

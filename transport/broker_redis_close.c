@@ -55,6 +55,7 @@ static void finish(struct broker_redis *r)
 	redis_conn_close(r->conn);
 	uv_close((uv_handle_t *)&r->tick, redis_broker_on_handle_closed);
 	uv_close((uv_handle_t *)&r->take.timer, redis_broker_on_handle_closed);
+	uv_close((uv_handle_t *)&r->ahead.timer, redis_broker_on_handle_closed);
 }
 
 static void on_left(void *ctx, const redisReply *reply)
@@ -103,6 +104,7 @@ void redis_broker_close(struct broker *b, double deadline_s)
 	r->is_paused = true;
 	r->close_by_us = clock_mono_us() + (int64_t)(deadline_s * 1e6) + 1;
 	r->phase = REDIS_CLOSING;
+	redis_ahead_give_back(r);
 	put_back_held(r);
 	redis_letters_leave(&r->letters);
 	uv_timer_start(&r->take.timer, on_deadline, 0, 50);
@@ -127,6 +129,7 @@ static void queues_free(struct list_node *queues)
 
 void redis_broker_free(struct broker_redis *r)
 {
+	redis_ahead_clear(r);
 	redis_take_clear(r);
 	redis_unacked_clear(r);
 	redis_sweep_clear(r);

@@ -38,9 +38,10 @@ void redis_unacked_put_back(struct broker_redis *r, const char *field, char side
 	back->owner = r;
 	back->side = side;
 	memcpy(back->field, field, len);
-	/* What is to be served next is pushed newest first; a stop gives back oldest first. */
+	/* What is to be served next is pushed newest first; a stop gives back oldest first, after
+	 * what is newer than all that. */
 	if (r->is_paused && !redis_broker_is_closing(r))
-		list_prepend(&r->answers.backs, &back->node);
+		list_prepend(&r->answers.stops, &back->node);
 	else
 		list_append(&r->answers.backs, &back->node);
 	r->answers.back_count++;
@@ -266,6 +267,13 @@ static void on_read(void *ctx, const redisReply *reply)
 	redis_wake(r);
 }
 
+static struct list_node *next_back(struct broker_redis *r)
+{
+	struct list_node *node = list_pop(&r->answers.backs);
+
+	return node ? node : list_pop(&r->answers.stops);
+}
+
 void redis_back_flush(struct broker_redis *r)
 {
 	auto_free struct redis_arg *args = NULL;
@@ -273,7 +281,8 @@ void redis_back_flush(struct broker_redis *r)
 	char bytes[24];
 	int argc = 5;
 
-	if (!list_is_empty(&r->answers.busy) || list_is_empty(&r->answers.backs))
+	if (!list_is_empty(&r->answers.busy) ||
+	    (list_is_empty(&r->answers.backs) && list_is_empty(&r->answers.stops)))
 		return;
 	args = mem_calloc(6 + BACK_MOST, sizeof(*args));
 	snprintf(bytes, sizeof(bytes), "%zu", BACK_BYTES);
@@ -281,7 +290,7 @@ void redis_back_flush(struct broker_redis *r)
 	args[3] = (struct redis_arg){r->unacked, strlen(r->unacked)};
 	args[4] = (struct redis_arg){r->index, strlen(r->index)};
 	args[argc++] = (struct redis_arg){bytes, strlen(bytes)};
-	while (argc < 6 + BACK_MOST && (node = list_pop(&r->answers.backs)) != NULL) {
+	while (argc < 6 + BACK_MOST && (node = next_back(r)) != NULL) {
 		const struct redis_back *back = list_entry(node, struct redis_back, node);
 
 		list_append(&r->answers.busy, node);
@@ -304,7 +313,7 @@ static uint64_t number_of(const struct broker_redis *r, const char *field)
 
 size_t redis_back_numbers(struct broker_redis *r, uint64_t *numbers)
 {
-	struct list_node *const lists[] = {&r->answers.backs, &r->answers.busy,
+	struct list_node *const lists[] = {&r->answers.backs, &r->answers.stops, &r->answers.busy,
 					   &r->answers.routing};
 	struct list_node *pos;
 	size_t n = 0;
@@ -321,6 +330,8 @@ void redis_back_clear(struct broker_redis *r)
 	retry(r);
 	while (!list_is_empty(&r->answers.backs))
 		back_free(list_entry(r->answers.backs.next, struct redis_back, node));
+	while (!list_is_empty(&r->answers.stops))
+		back_free(list_entry(r->answers.stops.next, struct redis_back, node));
 	while (!list_is_empty(&r->answers.routing))
 		back_free(list_entry(r->answers.routing.next, struct redis_back, node));
 }

@@ -145,6 +145,7 @@ static void take_new_id(struct broker_redis *r)
 		(int)(REDIS_LEASE_US / 1000000), r->held.used);
 
 	redis_notice(r, false, text);
+	redis_ahead_give_back(r); /* or rather, others did that */
 	redis_held_clear(&r->held);
 	redis_unacked_forget_ours(r);
 	new_id(r);

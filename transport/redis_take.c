@@ -84,8 +84,8 @@ static void tell_aside(struct broker_redis *r, const struct redis_flight *flight
 
 /* Messages */
 
-static void deliver(struct broker_redis *r, const struct redis_queue *queue, uint64_t number,
-		    const redisReply *text)
+void redis_take_deliver(struct broker_redis *r, const struct redis_queue *queue, uint64_t number,
+			const char *data, size_t len)
 {
 	char field[REDIS_FIELD_BYTES];
 	struct message m;
@@ -97,8 +97,8 @@ static void deliver(struct broker_redis *r, const struct redis_queue *queue, uin
 		return;
 	}
 	message_init(&m);
-	if (envelope_decode(&m, text->str, text->len, r->max_body, &err) < 0) {
-		redis_take_set_aside(r, queue->name, field, text->str, text->len, &err);
+	if (envelope_decode(&m, data, len, r->max_body, &err) < 0) {
+		redis_take_set_aside(r, queue->name, field, data, len, &err);
 	} else {
 		m.exchange = m.exchange ? m.exchange : "";
 		m.routing_key = m.routing_key ? m.routing_key : queue->name;
@@ -245,6 +245,18 @@ static void flight_lost(struct broker_redis *r, const struct redis_flight *fligh
 	}
 }
 
+/* How many messages are answered during a round trip. */
+static void learn(struct broker_redis *r, const struct redis_flight *flight)
+{
+	uint64_t now = uv_hrtime(), answers = r->acked + r->rejected;
+	double trip = (double)(now - flight->sent_ns), since = (double)(now - r->take.landed_ns);
+	double answered = (double)(answers - r->take.landed_answers);
+
+	redis_ahead_learn(r, since > trip ? answered * trip / since : answered);
+	r->take.landed_ns = now;
+	r->take.landed_answers = answers;
+}
+
 static void flight_landed(struct broker_redis *r, const struct redis_flight *flight,
 			  const redisReply *reply)
 {
@@ -256,9 +268,13 @@ static void flight_landed(struct broker_redis *r, const struct redis_flight *fli
 	tell_aside(r, flight, reply->element[0]);
 	r->take.delay_ms = 0;
 	rotate(r);
-	for (size_t i = 1; i < reply->elements; i += 2)
-		deliver(r, flight->order[reply->element[i]->integer], flight->first + (i - 1) / 2,
-			reply->element[i + 1]);
+	learn(r, flight);
+	for (size_t i = 1; i < reply->elements; i += 2) {
+		const redisReply *text = reply->element[i + 1];
+
+		redis_ahead_take(r, flight->order[reply->element[i]->integer],
+				 flight->first + (i - 1) / 2, text->str, text->len);
+	}
 }
 
 static void on_taken(void *ctx, const redisReply *reply)
@@ -319,9 +335,11 @@ static void add_queues(struct broker_redis *r, struct arguments *a, struct redis
 
 static int ask(struct broker_redis *r, unsigned count)
 {
+	uint64_t now = uv_hrtime();
 	struct redis_flight flight = {.first = r->take.next_number,
 				      .count = count,
 				      .wakes = r->take.wakes,
+				      .sent_ns = now,
 				      .generation = r->lease.generation};
 	size_t queues = queue_count(r);
 	struct arguments a = {0};
@@ -362,19 +380,30 @@ static int ask(struct broker_redis *r, unsigned count)
 	return 0;
 }
 
+/* What may be taken in all, and how much of it a pop must be worth. */
+static unsigned most_of(const struct broker_redis *r)
+{
+	uint64_t most = r->prefetch ? (uint64_t)r->prefetch + r->ahead.window : REDIS_HELD_MOST;
+
+	return most < REDIS_HELD_MOST ? (unsigned)most : REDIS_HELD_MOST;
+}
+
 void redis_take_pump(struct broker_redis *r)
 {
-	unsigned most = r->prefetch ? r->prefetch : REDIS_HELD_MOST;
-	unsigned used = r->held.used + r->take.asked;
-	unsigned room;
+	unsigned most, used, room;
 
-	most = most < REDIS_HELD_MOST ? most : REDIS_HELD_MOST;
-	if (r->phase != REDIS_UP || r->is_paused || r->take.is_dry || used >= most ||
-	    r->take.flight_count == REDIS_FLIGHTS || list_is_empty(&r->queues))
+	if (r->phase != REDIS_UP || r->is_paused)
+		return;
+	redis_ahead_move(r);
+	most = most_of(r);
+	used = r->held.used + r->ahead.count + r->take.asked;
+	if (r->take.is_dry || used >= most || r->take.flight_count == REDIS_FLIGHTS ||
+	    list_is_empty(&r->queues))
 		return;
 	room = most - used < POP_MOST ? most - used : POP_MOST;
-	/* While one is under way small ones are not worth their round trip. */
-	if (r->take.flight_count > 0 && room < most / REDIS_FLIGHTS && room < POP_MOST)
+	/* While others are there small ones are not worth their round trip. */
+	if (r->take.flight_count + r->ahead.count > 0 && room < most / REDIS_FLIGHTS &&
+	    room < POP_MOST)
 		return;
 	if (ask(r, room) < 0)
 		wait_ms(r, DELAY_FIRST_MS);

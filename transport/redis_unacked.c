@@ -21,6 +21,7 @@ struct batch {
 void redis_unacked_init(struct broker_redis *r)
 {
 	list_init(&r->answers.backs);
+	list_init(&r->answers.stops);
 	list_init(&r->answers.busy);
 	list_init(&r->answers.routing);
 }

@@ -21,9 +21,10 @@ struct redis_unacked {
 	uint64_t *acks; /* numbers that wait to be sent */
 	size_t ack_count, ack_cap;
 	size_t acks_in_flight;
-	/* struct redis_back: wait to be put back; under way; their exchange is asked for */
-	struct list_node backs, busy, routing;
-	size_t back_count; /* on all three */
+	/* struct redis_back: wait to be put back; after those; under way; their exchange is asked
+	 * for */
+	struct list_node backs, stops, busy, routing;
+	size_t back_count; /* on all of them */
 	bool is_stuck;	   /* the server refused: not before the next tick */
 };
 

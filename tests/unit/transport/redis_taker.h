@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "transport/broker.h"
 
-#define BODIES_MOST 64
+#define BODIES_MOST 4096
 
 struct taker {
 	struct broker *broker;
