@@ -105,6 +105,16 @@ void redis_ahead_move(struct broker_redis *r)
 	}
 }
 
+size_t redis_ahead_numbers(struct broker_redis *r, uint64_t *numbers)
+{
+	struct list_node *pos;
+	size_t n = 0;
+
+	list_foreach (pos, &r->ahead.all)
+		numbers[n++] = list_entry(pos, struct waiting, node)->number;
+	return n;
+}
+
 void redis_ahead_init(struct broker_redis *r)
 {
 	list_init(&r->ahead.all);

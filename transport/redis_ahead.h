@@ -34,6 +34,8 @@ void redis_ahead_take(struct broker_redis *r, const struct redis_queue *queue, u
 		      const char *data, size_t len);
 /* To the worker what there is room for now. */
 void redis_ahead_move(struct broker_redis *r);
+/* The numbers of all that waits; room for `count`. */
+size_t redis_ahead_numbers(struct broker_redis *r, uint64_t *numbers);
 /* All that waits is put back, to be served next. */
 void redis_ahead_give_back(struct broker_redis *r);
 void redis_ahead_clear(struct broker_redis *r);

@@ -164,8 +164,9 @@ static void scan_own(struct broker_redis *r)
 
 	s->wants_own = false;
 	free(s->known);
-	s->known = mem_calloc(n + r->held.used + 1, sizeof(*s->known));
+	s->known = mem_calloc(n + r->ahead.count + r->held.used + 1, sizeof(*s->known));
 	redis_back_numbers(r, s->known);
+	n += redis_ahead_numbers(r, s->known + n);
 	while ((got = redis_held_list(&r->held, &at, tags, 256)) > 0)
 		for (size_t i = 0; i < got; i++)
 			s->known[n++] = redis_held_number(tags[i]);

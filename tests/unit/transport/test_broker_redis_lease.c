@@ -299,3 +299,48 @@ START_TEST(a_reconnect_under_load_forgets_nothing)
 	tear_down(&x);
 }
 END_TEST
+
+/* A turn of the loop later, so that the next ones wait behind the prefetch count. */
+static bool ack_seen(struct taker *t, unsigned *acked)
+{
+	for (; *acked < t->seen; ++*acked)
+		broker_ack(t->broker, 1, t->tags[*acked]);
+	return true;
+}
+
+/* Nor are those that were taken ahead, though nobody has seen them yet. */
+START_TEST(a_reconnect_forgets_nothing_that_was_taken_ahead) /* timeout 30 */
+{
+	const unsigned all = 80000;
+	struct fixture x;
+	struct taker t;
+	auto_free char *text = envelope("celery", "[1]", 0);
+	unsigned acked = 0;
+	int64_t until_us;
+
+	set_up(&x);
+	for (unsigned i = 0; i < all; i++)
+		redisAppendCommand(x.client, "LPUSH celery %s", text);
+	for (unsigned i = 0; i < all; i++) {
+		redisReply *reply;
+
+		ck_assert_int_eq(redisGetReply(x.client, (void **)&reply), REDIS_OK);
+		freeReplyObject(reply);
+	}
+	taker_open(&x, &t, "celery", 8);
+	wait_until(&x.loop, ack_seen(&t, &acked) && t.seen > 1000, 4000);
+	tell(&x, "CLIENT KILL TYPE normal SKIPME yes");
+	wait_until(&x.loop, ack_seen(&t, &acked) && t.ups == 2, 4000);
+	until_us = clock_mono_us() + 1300000; /* what stands there is looked through with a tick */
+	wait_until(&x.loop, ack_seen(&t, &acked) && (t.seen == all || clock_mono_us() > until_us),
+		   4000);
+	wait_until(&x.loop,
+		   t.seen == all || (number(&x, "HLEN unacked") == 8 &&
+				     number(&x, "LLEN celery") + t.seen == all),
+		   5000);
+	for (unsigned i = t.seen - 8; t.seen < all && i < t.seen; i++)
+		ck_assert(broker_is_held(t.broker, 1, t.tags[i]));
+	taker_close(&x, &t);
+	tear_down(&x);
+}
+END_TEST
