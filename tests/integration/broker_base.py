@@ -94,6 +94,10 @@ class BrokerBase:
         self.wait_empty()
         return [None] * (ids if isinstance(ids, int) else len(ids))
 
+    def refused(self, queue="celery"):
+        """How many messages were rejected and kept (after watch_rejects)."""
+        return self.counts("dead")[0]
+
     def publisher(self, queue="celery"):
         """publish(body, headers, **properties) in a hurry, and what closes it."""
         def publish(body, headers=None, **properties):

@@ -192,6 +192,9 @@ class RedisBroker(BrokerBase):
         while self.listeners() < count and time.monotonic() < end:
             time.sleep(0.005)
 
+    def refused(self, queue="celery"):
+        return self.client.llen(f"smallage.rejected.{queue}")
+
     def others(self):
         """Connections to this database but ours."""
         return [row for row in self.client.client_list()
