@@ -50,16 +50,14 @@ static bool has_compression(const struct value *value)
 	return value->kind != VALUE_ABSENT && value_is_truthy(value);
 }
 
-int content_unpack(struct message *m, const struct content_options *options, struct err *err)
+static int undo_compression(struct message *m, const struct value *value, size_t max,
+			    struct err *err)
 {
-	const struct value *value = message_header(m, HEADER_COMPRESSION);
 	struct span name = {"?", 1};
 	const struct compression *compression;
-	auto_str body = STR_INIT(max_of(options));
+	auto_str body = STR_INIT(max);
 	struct err why = {0};
 
-	if (m->is_unpacked || !has_compression(value))
-		return 0;
 	if (value->kind == VALUE_TEXT)
 		name = (struct span){value->text.data, strnlen(value->text.data, value->text.len)};
 	compression = compression_find(name.data, name.len);
@@ -73,6 +71,15 @@ int content_unpack(struct message *m, const struct content_options *options, str
 	replace_body(m, &body);
 	m->is_unpacked = true;
 	return 0;
+}
+
+int content_unpack(struct message *m, const struct content_options *options, struct err *err)
+{
+	const struct value *value = message_header(m, HEADER_COMPRESSION);
+
+	if (m->is_unpacked || !has_compression(value))
+		return 0;
+	return undo_compression(m, value, max_of(options), err);
 }
 
 /* Types */
@@ -217,7 +224,7 @@ static int load_body(struct message *m, const struct serializer *s,
 	auto_str body = STR_INIT(max_of(options));
 
 	/* kombu decodes nothing that is empty */
-	if (s == json_serializer || m->body_len == 0)
+	if (m->body_len == 0)
 		return 0;
 	if (s == auth_serializer) {
 		if (load_signed(&body, m->body, m->body_len, options->auth, err) < 0)
@@ -254,7 +261,7 @@ enum content content_decode(struct message *m, const struct content_options *opt
 		return CONTENT_RAW;
 	if (strcmp(s->encoding, "utf-8") == 0 && body_to_utf8(m, err) < 0)
 		return CONTENT_FAILED;
-	if (load_body(m, s, options, err) < 0)
+	if (s != json_serializer && load_body(m, s, options, err) < 0)
 		return CONTENT_FAILED;
 	m->is_decoded = true;
 	return CONTENT_JSON;

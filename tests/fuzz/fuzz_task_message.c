@@ -1,6 +1,7 @@
 /*
- * First byte: content type and encoding. First line: the headers as JSON. Rest: the body. A message
- * that is taken in is written and taken in again as the same.
+ * First byte: content type and encoding; with its highest bit YAML or MessagePack. First line: the
+ * headers as JSON. Rest: the body. A message that is taken in is written and taken in again as the
+ * same.
  */
 #include "protocol/task_message.h"
 
@@ -13,16 +14,20 @@ static const char *const types[] = {"application/json", "application/x-python-se
 				    "application/data"};
 static const char *const encodings[] = {"utf-8", NULL, "latin-1", "binary", "cp1252"};
 
+static const char *const accept[] = {"json", "yaml", "msgpack", NULL};
+static const struct task_message_options options = {
+	.content = {.accept = accept, .max_bytes = 1 << 20}};
+
 static enum intake take_in(struct task_message *t, struct message *m)
 {
 	struct err err = {0};
 	enum intake intake;
 
 	task_message_init(t);
-	intake = task_message_head(t, m, NULL, &err);
+	intake = task_message_head(t, m, &options, &err);
 	if (intake == INTAKE_OK) {
 		fuzz_check(t->task && *t->task);
-		intake = task_message_decode(t, m, NULL, &err);
+		intake = task_message_decode(t, m, &options, &err);
 		fuzz_check(!m->body && t->body);
 	}
 	fuzz_check((intake == INTAKE_OK) == (err.text[0] == '\0'));
@@ -116,6 +121,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	type = types[*data % 4];
 	encoding = encodings[*data / 4 % 5];
+	if (*data & 0x80)
+		type = *data & 1 ? "application/x-yaml" : "application/x-msgpack";
 	data++;
 	size--;
 	line = fuzz_line(&data, &size, &len);
