@@ -35,9 +35,9 @@ END_TEST
 
 START_TEST(what_kombu_never_writes_is_not_guessed)
 {
-	static const char *const patterns[] = {"",    "a",     "^a",	  "a$",	     "^(a|b)$",
-					       "^*$", "^a**$", "^[abc]$", "^\\d$", "^a{2}$",
-					       "^\\$", "^a?$",  "^[^\\.$"};
+	static const char *const patterns[] = {"",     "a",	"^a",	   "a$",    "^(a|b)$",
+					       "^*$",  "^a**$", "^[abc]$", "^\\d$", "^a{2}$",
+					       "^\\$", "^a?$",	"^[^\\.$"};
 
 	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++)
 		ck_assert_msg(topic_pattern_matches(patterns[i], strlen(patterns[i]), "a") ==
