@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "transport/url.h"
 #include "worker/consume/queues.h"
+#include "worker/request/shelf.h"
 
 /* Brokers requeue single messages slowly, those of a closed connection all at once. */
 #define REQUEUE_MOST 1000
@@ -82,7 +83,10 @@ static void forget_unstarted(struct consumer *c, size_t requeues_left)
 	static const enum request_state unstarted[] = {REQUEST_RECEIVED, REQUEST_WAITING_ETA,
 						       REQUEST_WAITING_RATE, REQUEST_READY};
 	struct list_node *pos, *tmp;
+	struct shelved *s;
 
+	while ((s = shelf_first(&c->requests)))
+		forget(c, shelf_take(&c->requests, s), &requeues_left);
 	for (size_t i = 0; i < sizeof(unstarted) / sizeof(unstarted[0]); i++)
 		list_foreach_safe (pos, tmp, &c->requests.lists[unstarted[i]])
 			forget(c, list_entry(pos, struct request, node), &requeues_left);

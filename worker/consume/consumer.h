@@ -97,7 +97,7 @@ bool revoke_check(struct consumer *c, struct request *r);
 void revoke_sweep(struct consumer *c);
 /* Those of these ids (keys of the map) that are held here and have not ended, as Celery's worker
  * finds them: without those that wait for their rate limit only. *ret_found is to be freed. */
-size_t revoke_find(const struct consumer *c, const struct map *ids, struct request ***ret_found);
+size_t revoke_find(struct consumer *c, const struct map *ids, struct request ***ret_found);
 /* What runs is killed: REVOKED ["terminated"]. What waits for a slot is discarded, what waits for
  * its time stays until then: its id is revoked. -1 when the pool cannot kill what runs. */
 int revoke_terminate(struct consumer *c, struct request *r, int signal);

@@ -6,6 +6,7 @@
 #include "protocol/canvas.h"
 #include "protocol/pyjson.h"
 #include "worker/consume/consumer.h"
+#include "worker/request/shelf.h"
 
 /*
  * One delivery to one decision: a request, or an answer to the broker. A message that cannot run
@@ -185,6 +186,7 @@ static void admit(struct consumer *c, struct request *r)
 		events_received(c->finish.events, r);
 	if (r->message.eta_us != TIME_UNSET && r->message.eta_us > now) {
 		requests_move(&c->requests, r, REQUEST_WAITING_ETA);
+		shelf_put(&c->requests, r);
 		c->eta_streak++;
 		eta_arm(&c->eta);
 		qos_update(c);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "worker/consume/consumer.h"
+#include "worker/request/shelf.h"
 
 /* What was revoked does not run. Mirrors celery/worker/request.py, maybe_expire() and revoked(). */
 
@@ -63,12 +64,13 @@ static bool can_be_found(const struct request *r)
 	return r->state != REQUEST_WAITING_RATE || r->message.eta_us != TIME_UNSET;
 }
 
-size_t revoke_find(const struct consumer *c, const struct map *ids, struct request ***ret_found)
+size_t revoke_find(struct consumer *c, const struct map *ids, struct request ***ret_found)
 {
 	struct request **found = NULL;
 	size_t count = 0, cap = 0;
 	struct list_node *node;
 
+	shelf_take_ids(&c->requests, ids);
 	for (unsigned state = 0; state < REQUEST_FINISHING; state++)
 		list_foreach (node, &c->requests.lists[state]) {
 			struct request *r = list_entry(node, struct request, node);

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "protocol/pyjson.h"
 #include "worker/control/inspect.h"
+#include "worker/request/shelf.h"
 
 static void add_text(struct str *out, const char *text)
 {
@@ -198,23 +199,36 @@ int inspect_reserved(struct control *c, const json_t *arguments, struct str *out
 }
 
 /* 6 is the priority that Celery's timer gives to such tasks, not the message's. */
+static void add_waiting(struct str *out, const struct control *c, const struct request *r,
+			size_t most)
+{
+	char eta[40];
+
+	add_separator(out);
+	iso8601_format(r->message.eta_us, c->config->timezone_offset_s, eta);
+	str_addf(out, "{\"eta\": \"%s\", \"priority\": 6, \"request\": ", eta);
+	add_info(out, c, r, most);
+	str_addc(out, '}');
+}
+
 static int add_scheduled(struct str *out, const struct control *c, size_t most)
 {
-	struct list_node *pos, *head = &c->consumer->requests.lists[REQUEST_WAITING_ETA];
-	char eta[40];
+	struct requests *all = &c->consumer->requests;
+	struct list_node *pos, *head = &all->lists[REQUEST_WAITING_ETA];
 
 	str_reset(out);
 	str_addc(out, '[');
 	list_foreach (pos, head) {
-		const struct request *r = list_entry(pos, struct request, node);
-
 		if (out->is_full)
 			return -1;
-		add_separator(out);
-		iso8601_format(r->message.eta_us, c->config->timezone_offset_s, eta);
-		str_addf(out, "{\"eta\": \"%s\", \"priority\": 6, \"request\": ", eta);
-		add_info(out, c, r, most);
-		str_addc(out, '}');
+		add_waiting(out, c, list_entry(pos, struct request, node), most);
+	}
+	for (size_t i = 0; i < all->shelf.due.count && !out->is_full; i++) {
+		struct request *r =
+			shelf_look(all, list_entry(all->shelf.due.nodes[i], struct shelved, due));
+
+		add_waiting(out, c, r, most);
+		request_discard(r);
 	}
 	return str_addc(out, ']');
 }
@@ -259,6 +273,7 @@ static void find_all(struct map *wanted, struct requests *all)
 						    REQUEST_FINISHING,	  REQUEST_RUNNING};
 	struct list_node *pos;
 
+	shelf_take_ids(all, wanted);
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		list_foreach (pos, &all->lists[states[i]]) {
 			struct request *r = list_entry(pos, struct request, node);

@@ -1,17 +1,32 @@
 #include "worker/request/eta.h"
 
 #include "base/clock.h"
+#include "worker/request/shelf.h"
 
 #define LOOK_AGAIN_US (60 * 1000000LL)
 /* So that a wave of tasks due at the same moment cannot keep the loop from its sockets. */
 #define WAKE_AT_MOST 1000
 
+static const struct heap_node *first(const struct eta *eta)
+{
+	const struct heap_node *node = heap_min(&eta->requests->eta);
+	const struct shelved *s = shelf_first(eta->requests);
+
+	return s && (!node || s->due.key < node->key) ? &s->due : node;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct eta *eta = timer->data;
 	int64_t now = clock_wall_us();
+	struct shelved *s;
 
 	eta->armed_for_us = 0;
+	for (int i = 0; i < WAKE_AT_MOST; i++) {
+		if (!(s = shelf_first(eta->requests)) || s->due.key > now)
+			break;
+		shelf_take(eta->requests, s);
+	}
 	for (int i = 0; i < WAKE_AT_MOST; i++) {
 		struct heap_node *node = heap_min(&eta->requests->eta);
 
@@ -35,7 +50,7 @@ void eta_init(struct eta *eta, uv_loop_t *loop, struct requests *requests,
 
 void eta_arm(struct eta *eta)
 {
-	struct heap_node *node = heap_min(&eta->requests->eta);
+	const struct heap_node *node = first(eta);
 
 	if (!node) {
 		uv_timer_stop(&eta->timer);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "protocol/pyjson.h"
+#include "worker/request/shelf.h"
 
 #define BUCKETS_AT_START 64
 
@@ -22,6 +23,8 @@ void requests_init(struct requests *all)
 	for (unsigned i = 0; i < REQUEST_STATE_COUNT; i++)
 		list_init(&all->lists[i]);
 	heap_init(&all->eta);
+	heap_init(&all->shelf.due);
+	str_init(&all->shelf.scratch, STR_MAX_DEFAULT);
 	all->bucket_count = BUCKETS_AT_START;
 	all->buckets = mem_calloc(all->bucket_count, sizeof(*all->buckets));
 }
@@ -34,6 +37,7 @@ void requests_clear(struct requests *all)
 		list_foreach_safe (pos, tmp, &all->lists[i])
 			request_free(all, list_entry(pos, struct request, node));
 	heap_clear(&all->eta);
+	shelf_clear(all);
 	free(all->buckets);
 	all->buckets = NULL;
 	free(all->limits);
@@ -42,7 +46,7 @@ void requests_clear(struct requests *all)
 }
 
 /* FNV-1a: ids are short and mostly random already. */
-static size_t hash_key(const char *id, int64_t retries)
+size_t request_hash(const char *id, int64_t retries)
 {
 	uint64_t hash = 14695981039346656037u ^ (uint64_t)retries;
 
@@ -53,7 +57,7 @@ static size_t hash_key(const char *id, int64_t retries)
 
 static struct request **bucket_of(const struct requests *all, const char *id, int64_t retries)
 {
-	return &all->buckets[hash_key(id, retries) & (all->bucket_count - 1)];
+	return &all->buckets[request_hash(id, retries) & (all->bucket_count - 1)];
 }
 
 static void bucket_push(struct requests *all, struct request *r)
@@ -85,13 +89,16 @@ static void index_grow(struct requests *all)
 	free(old);
 }
 
-struct request *requests_find(const struct requests *all, const char *id, int64_t retries)
+struct request *requests_find(struct requests *all, const char *id, int64_t retries)
 {
 	struct request *r = *bucket_of(all, id, retries);
+	struct shelved *s;
 
 	while (r && (r->message.retries != retries || strcmp(r->message.id, id) != 0))
 		r = r->index_next;
-	return r;
+	if (r || !(s = shelf_find(all, id, retries)))
+		return r;
+	return shelf_take(all, s);
 }
 
 static void index_add(struct requests *all, struct request *r)
@@ -246,8 +253,8 @@ static void fill_job(struct request *r)
 	list_init(&job->node);
 }
 
-struct request *request_new(struct requests *all, struct task_message *message,
-			    const struct task_entry *task, const struct config *config)
+struct request *request_make(const struct requests *all, struct task_message *message,
+			     const struct task_entry *task, const struct config *config)
 {
 	struct request *r = mem_calloc(1, sizeof(*r));
 
@@ -259,10 +266,28 @@ struct request *request_new(struct requests *all, struct task_message *message,
 	fill_job(r);
 	outcome_init(&r->outcome, OUTCOME_IGNORE);
 	r->state = REQUEST_RECEIVED;
+	list_init(&r->twins);
+	return r;
+}
+
+struct request *request_new(struct requests *all, struct task_message *message,
+			    const struct task_entry *task, const struct config *config)
+{
+	struct request *r = request_make(all, message, task, config);
+
+	all->config = config;
 	list_append(&all->lists[r->state], &r->node);
 	all->counts[r->state]++;
 	index_add(all, r);
 	return r;
+}
+
+void request_discard(struct request *r)
+{
+	outcome_clear(&r->outcome);
+	task_message_clear(&r->message);
+	free(r->children);
+	free(r);
 }
 
 void request_free(struct requests *all, struct request *r)
@@ -272,10 +297,7 @@ void request_free(struct requests *all, struct request *r)
 	all->counts[r->state]--;
 	if (!r->is_hidden)
 		index_remove(all, r);
-	outcome_clear(&r->outcome);
-	task_message_clear(&r->message);
-	free(r->children);
-	free(r);
+	request_discard(r);
 }
 
 void requests_give_back(struct requests *all, struct request *r)

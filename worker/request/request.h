@@ -79,10 +79,22 @@ struct request_limits {
 	double soft_s, hard_s;
 };
 
+/* See shelf.h. */
+#define SHELF_SCRATCH_KEPT ((size_t)4096)
+struct shelved;
+struct shelf {
+	struct heap due;
+	struct shelved **buckets; /* by hash of id and retries; length is a power of two, or 0 */
+	size_t bucket_count;
+	struct str scratch;
+};
+
 struct requests {
+	const struct config *config; /* of the newest request */
 	struct list_node lists[REQUEST_STATE_COUNT];
 	size_t counts[REQUEST_STATE_COUNT];
 	struct heap eta;
+	struct shelf shelf;
 	struct request **buckets; /* by hash of id and retries; length is a power of two */
 	size_t bucket_count, total;
 	struct request_limits *limits; /* by index of the task */
@@ -97,6 +109,11 @@ void requests_clear(struct requests *all);
 struct request *request_new(struct requests *all, struct task_message *message,
 			    const struct task_entry *task, const struct config *config);
 void request_free(struct requests *all, struct request *r);
+/* The same without a place: in no state's list and not to be found. */
+struct request *request_make(const struct requests *all, struct task_message *message,
+			     const struct task_entry *task, const struct config *config);
+void request_discard(struct request *r);
+size_t request_hash(const char *id, int64_t retries);
 /* What the task declares, or what was set for it. */
 struct request_limits requests_limits(const struct requests *all, const struct task_entry *task);
 /* From now on this task has these limits, also where its requests have not begun. */
@@ -109,7 +126,7 @@ void requests_give_back(struct requests *all, struct request *r);
 
 /* Of the requests with this id and number of retries the one with the oldest delivery; NULL when
  * there is none. A producer may use one id for very many messages. */
-struct request *requests_find(const struct requests *all, const char *id, int64_t retries);
+struct request *requests_find(struct requests *all, const char *id, int64_t retries);
 /* The message was delivered anew; that is the newest delivery there is. */
 void requests_adopt(struct requests *all, struct request *r, unsigned session, uint64_t tag);
 
