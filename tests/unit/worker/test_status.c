@@ -166,7 +166,8 @@ START_TEST(sockets_of_killed_workers_are_removed_and_those_of_living_ones_stay)
 	auto_free char *dead = mem_printf("%s/run/dead@h.sock", folder);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct err err = {0};
-	struct status_server *s = status_server_open(&loop, path, fill, (void *)"w@h", &err);
+	struct status_server *s =
+		status_server_open(&loop, path, fill, (void *)(uintptr_t) "w@h", &err);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	ck_assert_ptr_nonnull(s);
