@@ -226,7 +226,7 @@ static int load_body(struct message *m, const struct serializer *s,
 	/* kombu decodes nothing that is empty */
 	if (m->body_len == 0)
 		return 0;
-	if (s == auth_serializer) {
+	if (s == auth_serializer && options) {
 		if (load_signed(&body, m->body, m->body_len, options->auth, err) < 0)
 			return -1;
 	} else if (!s->load) {
