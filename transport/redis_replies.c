@@ -5,8 +5,9 @@
 
 #include "transport/redis_codec.h"
 
-#define AROUND_BYTES ((size_t)1 << 20) /* headers of an array's elements, the next reply's begin   \
-					*/
+#define AROUND_BYTES                                                                               \
+	((size_t)1 << 20) /* headers of an array's elements, the next reply's begin                \
+			   */
 
 void redis_replies_reset(struct redis_replies *r, size_t most)
 {
