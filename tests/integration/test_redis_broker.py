@@ -80,7 +80,10 @@ class TestQueues:
             "worker_prefetch_multiplier": 1,
             "broker_transport_options": {"queue_order_strategy": strategy}})
         wait_until(lambda: len(begun(out)) == 6, 10, "six tasks")
-        assert begun(out) == expected
+        found = begun(out)
+        if strategy == "round_robin":  # which of two that both wait comes first is open
+            found = [queue for at in (0, 2, 4) for queue in sorted(found[at:at + 2])]
+        assert found == expected
 
     def test_a_message_is_taken_at_once(self, broker, worker, results):
         """No polling: a worker that has nothing to do hears of it."""
