@@ -59,7 +59,7 @@ class Cluster:
 
     # Who works
 
-    def start_node(self, kind="smallage", ready=True, **options):
+    def start_node(self, kind="smallage", ready=True, settings=None, **options):
         kind = "celery" if JUDGE else kind
         relay = services.Relay(self.redis.port)
         url = f"redis://127.0.0.1:{relay.port}/0"
@@ -71,7 +71,7 @@ class Cluster:
         name = f"{kind}{len(self.nodes)}-{self.redis.port}@test"
         worker = Worker(self.folder, self.sentinels.url() if self.sentinels else url,
                         self.results.url, name=name, judge=kind == "celery", ready=False,
-                        settings={"broker_transport_options": transport},
+                        settings={"broker_transport_options": transport, **(settings or {})},
                         env={"CHAOS_NODE": name}, **{"concurrency": 4, **options})
         node = Node(worker, relay, kind)
         self.nodes.append(node)

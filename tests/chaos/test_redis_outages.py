@@ -243,6 +243,23 @@ def test_a_record_is_kept_while_its_message_is_held(cluster):
     one.settle(90).check()
 
 
+def test_quick_tasks_of_a_distant_redis_are_not_lost_when_connections_break(cluster):
+    """C-51: many are on their way, or wait beside those that were handed out"""
+    one = cluster()
+    node = one.start_node()
+    one.start_load(rate=(300, 400), pause=(0, 0.002), eta_share=0)
+    time.sleep(1)
+    node.relay.delay(0.03)
+    for _ in range(6 * TIMES):
+        one.cut(node, one.random.choice([0, 0.1]))
+        time.sleep(one.random.uniform(1.5, 2.5))
+    node.relay.delay(0)
+    found = one.settle(60)
+    if not JUDGE:
+        found.check()
+        assert not found.again and not found.cut
+
+
 @pytest.mark.smallage_only("Celery looks every second")
 def test_a_new_task_is_noticed_at_once_after_the_subscription_broke(cluster):
     """C-51: nothing polls; so the wish to be woken has to be renewed"""

@@ -2,6 +2,7 @@
 
 REDIS_STOPS: how often (default 24; the long form 1000). CHAOS_SEED: to repeat a run.
 """
+import json
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ import pytest
 import messages
 from cluster import BACK_S
 from pusher import message
+from services.keeper import wait_until
 from worker import JUDGE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -24,8 +26,9 @@ def test_a_warm_stop_gives_everything_back(cluster, way):
     time; far: an answer takes 30 ms"""
     one = cluster()
     node = one.start_node(concurrency=2)
-    one.start_load(rate=(20, 40) if JUDGE else (100, 200), pause=(0, 0.004), eta_share=0.1,
-                   eta_s=(0.5, 4))
+    # A queue that is never empty, and yet can be emptied in the end.
+    one.start_load(rate=(20, 40) if JUDGE else (40, 80) if way == "far" else (100, 200),
+                   pause=(0, 0.004), eta_share=0.1, eta_s=(0.5, 4))
     for _ in range(STOPS // 2):
         if way == "far":
             node.relay.delay(0.03)
@@ -37,7 +40,7 @@ def test_a_warm_stop_gives_everything_back(cluster, way):
             assert one.client.zcard("smallage.nodes") == 0
         node = one.start_node(concurrency=2)
         one.runs.wait_ends(one.random.randint(1, 30))
-    found = one.settle(60)
+    found = one.settle(60 + STOPS // 10)
     if not JUDGE:
         found.check()
         assert not found.again and not found.cut
@@ -82,6 +85,27 @@ def test_what_a_stopped_worker_gives_back_is_served_next_and_marked(cluster):
     marked = [id for id, raw in zip(order, reversed(left)) if '"redelivered": true' in raw
               or '"redelivered":true' in raw]
     assert set(marked) >= set(ids[1:3])
+
+
+@pytest.mark.deviates("Celery gives them back one by one, in any order")
+def test_ten_thousand_that_were_taken_are_given_back_in_their_order(cluster):
+    """C-47: a prefetch count without limit"""
+    one = cluster()
+    ids = [messages.new_id() for _ in range(10000)]
+    pipe = one.client.pipeline(transaction=False)
+    for id in ids:
+        pipe.lpush("celery", message("append", (str(one.runs.path), id, 0.05), id))
+    pipe.execute()
+    node = one.start_node(concurrency=1, settings={"worker_prefetch_multiplier": 0})
+    wait_until(lambda: not one.client.exists("celery"), 30, "all of them taken")
+    time.sleep(1)  # so that they are here
+    assert one.stop(node) == 0
+    begun = one.runs.read()
+    left = [raw.decode() for raw in one.client.lrange("celery", 0, -1)]
+    assert one.client.hlen("unacked") == 0 and len(begun) + len(left) == len(ids)
+    place = {id: at for at, id in enumerate(ids)}
+    order = [place[json.loads(raw)["headers"]["id"]] for raw in reversed(left)]
+    assert order == sorted(order), "in another order"
 
 
 @pytest.mark.smallage_only("Celery hangs")
