@@ -62,6 +62,24 @@ def last_holder(steps):
     return "smallage" if OURS.match(last.field) else "celery"
 
 
+def kinds_that_took(steps):
+    """Who took the message, in order."""
+    return ["smallage" if OURS.match(step.field) else "celery" for step in steps
+            if step.verb in (b"HSET", b"HMSET")]
+
+
+def who_doubled(steps, first, second):
+    """Of two runs by workers of these kinds, whose message was given to another although it lived.
+    Celery may have one for longer than its visibility timeout before it begins: then another that
+    got it meanwhile runs it first, and Celery's run is the one too many."""
+    took = kinds_that_took(steps)
+    since = took[::-1].index("smallage") if "smallage" in took else 0  # takes after smallage's last
+    if (first, second) == ("smallage", "celery") and "celery" in took and \
+            "celery" not in took[len(took) - since:]:
+        return "celery"
+    return first
+
+
 def tell(steps):
     return " ".join(f"{step.number}:{step.verb.decode()}({(step.field or step.key).decode()})"
                     for step in steps)

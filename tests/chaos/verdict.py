@@ -24,14 +24,17 @@ class Verdict:
         self.runs, self.cut = collections.Counter(), collections.Counter()
         self.again = collections.Counter()
         self.doubled, self.lost, self.back = {}, {}, {}  # kind of worker: tasks, or seconds
+        self.pairs = []  # of runs: task, kinds of the workers
         for id in [*load.confirmed, *load.unsure]:
             self._count(id, runs.get(id, []))
         lost = [id for id in load.confirmed
                 if id not in stuck and
                 not any(run.end or early for run in runs.get(id, ()))]
         self.stuck = stuck
-        self.steps = history.of(server, [*lost, *[id for ids in self.doubled.values()
-                                                  for id in ids]])
+        self.steps = history.of(server, [*lost, *(id for id, _, _ in self.pairs)])
+        for id, first, second in self.pairs:
+            self.doubled.setdefault(history.who_doubled(self.steps[id], first, second),
+                                    []).append(id)
         for id in lost:
             self.lost.setdefault(history.last_holder(self.steps[id]), []).append(id)
         gone = {*lost, *stuck}
@@ -49,7 +52,7 @@ class Verdict:
             node = self.nodes[first.node]
             self.again[node.kind] += 1
             if not node.was_away(first, second.start, self.lag):
-                self.doubled.setdefault(node.kind, []).append(id)
+                self.pairs.append((id, node.kind, self.nodes[second.node].kind))
             elif node.died and first.end is None:
                 self.back.setdefault(node.kind, []).append(second.start - node.died)
 
