@@ -63,7 +63,7 @@ static void on_timer(uv_timer_t *timer)
 
 void redis_ahead_learn(struct broker_redis *r, double answers)
 {
-	unsigned wanted = answers < WINDOW_MOST / 2 ? (unsigned)(2 * answers) : WINDOW_MOST;
+	unsigned wanted = 2 * answers < WINDOW_MOST ? (unsigned)(2 * answers) : WINDOW_MOST;
 	unsigned window = r->ahead.window - r->ahead.window / 4;
 
 	r->ahead.window = wanted > window ? wanted : window > 1 ? window : 0;

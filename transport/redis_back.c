@@ -158,8 +158,18 @@ struct push {
 	struct broker_redis *owner;
 	struct redis_arg *keys, *values; /* the texts behind them: */
 	char **texts;
-	size_t count, cap, text_count;
+	size_t count, cap, text_count, text_cap;
 };
+
+/* Freed with the push. */
+static void push_keep(struct push *p, char *text)
+{
+	if (p->text_count == p->text_cap) {
+		p->text_cap = p->text_cap ? p->text_cap * 2 : 128;
+		p->texts = mem_realloc(p->texts, p->text_cap * sizeof(*p->texts));
+	}
+	p->texts[p->text_count++] = text;
+}
 
 static void push_add(struct push *p, const struct redis_back *back, const char *queue,
 		     const struct redis_record *record, const char *message, size_t len)
@@ -171,9 +181,8 @@ static void push_add(struct push *p, const struct redis_back *back, const char *
 		p->cap = p->cap ? p->cap * 2 : 64;
 		p->keys = mem_realloc(p->keys, p->cap * sizeof(*p->keys));
 		p->values = mem_realloc(p->values, 3 * p->cap * sizeof(*p->values));
-		p->texts = mem_realloc(p->texts, 2 * p->cap * sizeof(*p->texts));
 	}
-	p->texts[p->text_count++] = key;
+	push_keep(p, key);
 	p->keys[p->count] = (struct redis_arg){key, strlen(key)};
 	p->values[3 * p->count] = (struct redis_arg){back->field, strlen(back->field)};
 	p->values[3 * p->count + 1] = (struct redis_arg){message, len};
@@ -217,7 +226,7 @@ static void push_record(struct push *p, struct redis_back *back, const redisRepl
 		push_add(p, back, record.key, &record, message.data, len);
 	for (char **queue = back->queues; queue && *queue; queue++)
 		push_add(p, back, *queue, &record, message.data, len);
-	p->texts[p->text_count++] = str_detach(&message);
+	push_keep(p, str_detach(&message));
 }
 
 static void push_send(struct push *p)

@@ -104,7 +104,7 @@ static int read_order(struct redis_options *o, const json_t *options, struct err
 
 	if (read_text(&text, options, "queue_order_strategy", names[0], err) < 0)
 		return -1;
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (unsigned i = 0; text && i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(text, names[i]) == 0) {
 			o->order = (enum redis_order)i;
 			return 0;

@@ -39,9 +39,9 @@ struct redis_pubsub_options {
 };
 
 struct redis_pubsub *redis_pubsub_open(const struct redis_pubsub_options *options, struct err *err);
-/* Each name once. Counts as "told" for the next on_up at once. */
-void redis_pubsub_subscribe(struct redis_pubsub *p, const char *name, bool is_pattern);
-void redis_pubsub_unsubscribe(struct redis_pubsub *p, const char *name);
+/* Each channel, or pattern of them, once. Counts as "told" for the next on_up at once. */
+void redis_pubsub_subscribe(struct redis_pubsub *p, const char *text, bool is_pattern);
+void redis_pubsub_unsubscribe(struct redis_pubsub *p, const char *text);
 /* Asks again for what was refused. */
 void redis_pubsub_retry(struct redis_pubsub *p);
 /* Where it is connected to; good until the next turn of the loop. */
