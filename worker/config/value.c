@@ -152,8 +152,10 @@ static int tree_text(const char *text, char **ret_tree, struct err *err)
 	char **names;
 	json_t *list;
 
-	text += text ? strspn(text, " \t\n") : 0;
-	if (!text || !*text)
+	if (!text)
+		return 0;
+	text += strspn(text, " \t\n");
+	if (!*text)
 		return 0;
 	if (*text == '{' || *text == '[') {
 		list = json_loads(text, JSON_REJECT_DUPLICATES, &why);
