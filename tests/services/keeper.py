@@ -1,4 +1,5 @@
 """Children that cannot outlive us: a small process holds a pipe to us and cleans up at its end."""
+import fcntl
 import os
 import random
 import shutil
@@ -6,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 _KEEPER = r"""
@@ -94,14 +96,37 @@ def drop_folder(path):
     _keeper.tell(f"-folder {path}")
 
 
-_given = set()
+class _Claims:
+    """Ports that a process of ours was given: a server may take seconds until it listens on its own.
+
+    One byte of a file stands for each; the kernel forgets our locks when we end."""
+
+    def __init__(self):
+        self.given = set()
+        self.file = None
+
+    def take(self, port):
+        if port in self.given:
+            return False
+        if self.file is None:
+            self.file = os.open(f"{tempfile.gettempdir()}/smallage-test-ports-{os.getuid()}",
+                                os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self.given.add(port)
+        return True
+
+
+_claims = _Claims()
 
 
 def free_port():
     """A port nobody listens on, below the kernel's own range so that no client socket takes it."""
     while True:
         port = random.SystemRandom().randrange(20000, 30000)
-        if port in _given:
+        if not _claims.take(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +134,6 @@ def free_port():
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _given.add(port)
         return port
 
 
