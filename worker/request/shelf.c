@@ -177,8 +177,12 @@ void shelf_clear(struct requests *all)
 {
 	struct shelf *shelf = &all->shelf;
 
-	for (size_t i = 0; i < shelf->due.count; i++)
-		free(of_node(shelf->due.nodes[i]));
+	while (shelf->due.count > 0) {
+		struct heap_node *last = shelf->due.nodes[shelf->due.count - 1];
+
+		heap_remove(&shelf->due, last);
+		free(of_node(last));
+	}
 	heap_clear(&shelf->due);
 	free(shelf->buckets);
 	shelf->buckets = NULL;

@@ -154,7 +154,10 @@ START_TEST(tls_is_said_by_a_word_or_a_mapping)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		begin(rows[i].text);
-		ck_assert_str_eq(load(NONE)->broker_use_ssl, rows[i].want);
+		struct config *c = load(NONE);
+
+		ck_assert_str_eq(c->broker_use_ssl, rows[i].want);
+		config_free(c);
 		end();
 	}
 	begin("broker_url: amqp://h\nbroker_use_ssl: perhaps\n");
@@ -166,12 +169,13 @@ END_TEST
 START_TEST(a_server_that_nobody_verifies_is_told)
 {
 	begin("broker_url: amqps://one;amqps://two?ssl_cert_reqs=none\n");
-	const struct config *c = load(NONE);
+	struct config *c = load(NONE);
 
 	ck_assert_ptr_nonnull(c->notices[0]);
 	ck_assert_str_eq(c->notices[0], "broker_url: the certificate of two is not verified "
 					"(ssl_cert_reqs says so)");
 	ck_assert_ptr_null(c->notices[1]);
+	config_free(c);
 	end();
 }
 END_TEST
@@ -180,10 +184,11 @@ START_TEST(tls_without_a_server_is_told)
 {
 	begin("broker_url: filesystem://\nbroker_use_ssl: true\nresult_backend: file:///tmp\n"
 	      "redis_backend_use_ssl:\n  ssl_cert_reqs: none\n");
-	const struct config *c = load(NONE);
+	struct config *c = load(NONE);
 
 	ck_assert_str_eq(c->notices[0], "broker_use_ssl has no effect on filesystem://");
 	ck_assert_str_eq(c->notices[1], "redis_backend_use_ssl has no effect on file://");
+	config_free(c);
 	end();
 }
 END_TEST
