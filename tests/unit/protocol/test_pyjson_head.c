@@ -115,7 +115,7 @@ static char *repeat(const char *begin, const char *element, unsigned count, cons
 }
 
 /* T-158 */
-START_TEST(a_long_text_is_shown_without_being_read_whole)
+START_TEST(a_long_text_is_shown_without_being_read_whole) /* timeout 60 */
 {
 	static const struct {
 		const char *begin, *element, *end, *shown;
