@@ -106,7 +106,6 @@ bool redis_broker_is_closing(const struct broker_redis *r);
 /* Something that was waited for may have come. */
 void redis_broker_close_advance(struct broker_redis *r);
 void redis_broker_handle_closed(struct broker_redis *r);
-void redis_broker_on_handle_closed(uv_handle_t *handle);
 void redis_broker_free(struct broker_redis *r);
 
 #endif

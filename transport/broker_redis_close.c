@@ -44,6 +44,11 @@ static bool is_empty(struct broker_redis *r)
 	       redis_letters_is_done(&r->letters);
 }
 
+static void on_handle_closed(uv_handle_t *handle)
+{
+	redis_broker_handle_closed(handle->data);
+}
+
 static void finish(struct broker_redis *r)
 {
 	if (r->is_finished)
@@ -53,9 +58,9 @@ static void finish(struct broker_redis *r)
 	redis_letters_down(&r->letters);
 	redis_letters_close(&r->letters);
 	redis_conn_close(r->conn);
-	uv_close((uv_handle_t *)&r->tick, redis_broker_on_handle_closed);
-	uv_close((uv_handle_t *)&r->take.timer, redis_broker_on_handle_closed);
-	uv_close((uv_handle_t *)&r->ahead.timer, redis_broker_on_handle_closed);
+	uv_close((uv_handle_t *)&r->tick, on_handle_closed);
+	uv_close((uv_handle_t *)&r->take.timer, on_handle_closed);
+	uv_close((uv_handle_t *)&r->ahead.timer, on_handle_closed);
 }
 
 static void on_left(void *ctx, const redisReply *reply)
@@ -153,9 +158,4 @@ void redis_broker_handle_closed(struct broker_redis *r)
 	if (!r->is_stillborn)
 		r->base.events->on_closed(r->base.ctx);
 	redis_broker_free(r);
-}
-
-void redis_broker_on_handle_closed(uv_handle_t *handle)
-{
-	redis_broker_handle_closed(handle->data);
 }

@@ -42,8 +42,9 @@ static const char *type_of(const struct redis_router *r, const char *exchange)
 
 /* Letters */
 
-void redis_letter_add_list(struct redis_router *r, struct redis_letter *letter, const char *queue,
-			   size_t len)
+/* The letter is pushed to that queue. */
+static void add_list(struct redis_router *r, struct redis_letter *letter, const char *queue,
+		     size_t len)
 {
 	auto_free char *name = mem_dup(queue, len);
 	char *key = redis_queue_key(r->wire->options, name, letter->step);
@@ -64,7 +65,7 @@ static void address(struct redis_router *r, struct redis_letter *letter)
 	const char *type = type_of(r, letter->exchange);
 
 	if (!*letter->exchange) {
-		redis_letter_add_list(r, letter, letter->routing_key, strlen(letter->routing_key));
+		add_list(r, letter, letter->routing_key, strlen(letter->routing_key));
 		letter->is_routed = true;
 	} else if (type && strcmp(type, "fanout") == 0) {
 		letter->kind = LETTER_FANOUT;
@@ -147,7 +148,7 @@ static void route(struct redis_router *r, struct redis_letter *letter, const red
 		if (member->type == REDIS_REPLY_STRING &&
 		    redis_binding_matches(member->str, member->len, r->wire->options, type,
 					  letter->routing_key, &queue))
-			redis_letter_add_list(r, letter, queue.data, queue.len);
+			add_list(r, letter, queue.data, queue.len);
 	}
 	letter->is_routed = true;
 	r->on_routed(r->ctx, letter, NULL);

@@ -56,9 +56,6 @@ void redis_letter_free(struct redis_letter *letter);
 size_t redis_letter_cost(const struct redis_letter *letter);
 /* Asks for the tables that are waited for. */
 void redis_router_ask(struct redis_router *r);
-/* The letter is pushed to that queue. */
-void redis_letter_add_list(struct redis_router *r, struct redis_letter *letter, const char *queue,
-			   size_t len);
 void redis_router_clear(struct redis_router *r);
 
 #endif

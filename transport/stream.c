@@ -91,6 +91,8 @@ static void stream_fail_errno(struct stream *s, const char *what, int code)
 	stream_fail(s, &err);
 }
 
+static void on_ready(uv_poll_t *poll, int status, int events);
+
 void stream_watch(struct stream *s)
 {
 	int want = s->state == STREAM_CONNECTING ? UV_WRITABLE
@@ -100,7 +102,7 @@ void stream_watch(struct stream *s)
 		return;
 	s->poll_events = want;
 	if (want)
-		uv_poll_start(s->poll, want, stream_ready);
+		uv_poll_start(s->poll, want, on_ready);
 	else
 		uv_poll_stop(s->poll);
 }
@@ -342,7 +344,8 @@ static void input_read(struct stream *s)
 
 /* Events of the socket */
 
-int stream_socket_error(int fd)
+/* An errno value, 0 = none. */
+static int socket_error(int fd)
 {
 	int code = 0;
 	socklen_t len = sizeof(code);
@@ -413,13 +416,13 @@ void stream_connected(struct stream *s)
 	(void)secure_step(s);
 }
 
-void stream_ready(uv_poll_t *poll, int status, int events)
+static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct stream *s = poll->data;
 	int code;
 
 	if (s->state == STREAM_CONNECTING) {
-		code = stream_socket_error(s->fd);
+		code = socket_error(s->fd);
 		if (code == 0)
 			stream_connected(s);
 		else
@@ -431,7 +434,7 @@ void stream_ready(uv_poll_t *poll, int status, int events)
 	if ((events & UV_READABLE) || status < 0)
 		input_read(s);
 	if (is_open(s) && status < 0)
-		input_ended(s, stream_socket_error(s->fd));
+		input_ended(s, socket_error(s->fd));
 	if (!is_open(s) || !(events & UV_WRITABLE))
 		return;
 	if (s->state == STREAM_HANDSHAKE) {

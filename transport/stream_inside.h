@@ -55,8 +55,6 @@ void stream_fail(struct stream *s, const struct err *why);
 /* Watches the socket for what the state wants. */
 void stream_watch(struct stream *s);
 void stream_drop_socket(struct stream *s);
-void stream_ready(uv_poll_t *poll, int status, int events);
-int stream_socket_error(int fd);	 /* an errno value, 0 = none */
 void stream_connected(struct stream *s); /* the socket is */
 
 /* stream_connect.c */
