@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 _KEEPER = r"""
@@ -109,8 +108,9 @@ class _Claims:
         if port in self.given:
             return False
         if self.file is None:
-            self.file = os.open(f"{tempfile.gettempdir()}/smallage-test-ports-{os.getuid()}",
-                                os.O_RDWR | os.O_CREAT, 0o600)
+            # Not below TMPDIR: one file for all test processes, also for one with a folder of its own.
+            self.file = os.open(f"/tmp/smallage-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT,
+                                0o600)
         try:
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
         except OSError:
