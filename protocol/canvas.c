@@ -35,7 +35,12 @@ void canvas_clear(struct canvas *c)
 {
 	for (size_t i = 0; i < c->count; i++)
 		outgoing_clear(&c->all[i]);
+	for (size_t i = 0; i < c->chord_count; i++) {
+		free(c->chords[i].group_id);
+		free(c->chords[i].group);
+	}
 	free(c->all);
+	free(c->chords);
 	free(c->children);
 	canvas_init(c);
 }
@@ -201,7 +206,6 @@ int canvas_after_success(struct canvas *c, const struct task_message *t, struct 
 	struct str children = STR_INIT(STR_MAX_DEFAULT);
 	int status;
 
-	canvas_init(c);
 	call.argument = result;
 	str_addc(&children, '[');
 	status = add_links(c, links, &call, &children, err);
@@ -228,13 +232,60 @@ int canvas_after_failure(struct canvas *c, const struct task_message *t,
 	char group_id[37];
 	int status;
 
-	canvas_init(c);
 	pyjson_dump_str(&id, t->id, strlen(t->id));
 	call.argument = (struct span){id.data, id.len};
 	status = add_group(c, errbacks, call, group_id, err);
 	json_decref(errbacks);
 	if (status < 0)
 		canvas_clear(c);
+	return status;
+}
+
+static int apply(struct canvas *c, const json_t *signature, const struct signature_call *call,
+		 struct err *err)
+{
+	auto_str children = STR_INIT(STR_MAX_DEFAULT);
+
+	if (check_one(signature, "it", err) < 0 || add_message(c, signature, call, err) < 0) {
+		canvas_clear(c);
+		return -1;
+	}
+	str_addc(&children, '[');
+	add_child(&children, &c->all[c->count - 1]);
+	str_addc(&children, ']');
+	free(c->children);
+	c->children = str_detach(&children);
+	return 0;
+}
+
+int canvas_apply(struct canvas *c, const json_t *signature, const struct canvas_call *call,
+		 const struct canvas_options *options, struct err *err)
+{
+	struct signature_call how = {
+		.argument = call->argument,
+		.parent_id = call->parent_id,
+		.root_id = call->root_id,
+		.group_index = -1,
+		.origin = options->origin,
+		.now_us = options->now_us,
+		.max_bytes = options->max_bytes,
+		.has_secrets = options->has_secrets,
+		.secrets_ctx = options->secrets_ctx,
+	};
+
+	return apply(c, signature, &how, err);
+}
+
+int canvas_chord_body(struct canvas *c, const struct task_message *t, struct span body,
+		      struct span results, const struct canvas_options *options, struct err *err)
+{
+	json_t *signature = pyjson_load(body.data, body.len, err);
+	struct signature_call how = call_of(t, options);
+	int status;
+
+	how.argument = results;
+	status = signature ? apply(c, signature, &how, err) : -1;
+	json_decref(signature);
 	return status;
 }
 

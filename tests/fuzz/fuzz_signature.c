@@ -66,7 +66,7 @@ static void note_step(void *ctx, const struct signature *step)
 
 static void check_canvas(struct task_message *t)
 {
-	struct canvas c;
+	struct canvas c = {0};
 	struct err err = {0};
 
 	canvas_each_step_left(t, note_step, NULL);

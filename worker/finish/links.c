@@ -169,37 +169,20 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 	return true;
 }
 
-static int call(struct finish *f, struct outgoing *message, const json_t *signature,
-		struct err *err)
-{
-	struct signature s;
-	auto_free char *origin = origin_of(f->config);
-	struct signature_call how = {
-		.group_index = -1,
-		.origin = origin,
-		.now_us = clock_wall_us(),
-		.max_bytes = PUBLISHER_BODY_MAX(f->config),
-		.has_secrets = has_secrets,
-		.secrets_ctx = f->registry,
-	};
-
-	if (signature_read(&s, signature, err) < 0)
-		return -1;
-	if (s.subtask_type)
-		return err_set(err, ERR_UNSUPPORTED, "it is a %s", s.subtask_type);
-	return signature_apply(message, &s, &how, err) < 0
-		       ? -1
-		       : publisher_send(f, message, NULL, NULL, err);
-}
-
 void links_call(struct finish *f, const json_t *signature)
 {
-	struct outgoing message = {0};
+	auto_free char *origin = origin_of(f->config);
+	const struct canvas_options options = options_of(f, origin);
+	const struct canvas_call nobody = {0};
+	struct canvas c = {0};
 	struct err err = {0};
 
-	if (call(f, &message, signature, &err) < 0)
+	if (canvas_apply(&c, signature, &nobody, &options, &err) < 0)
 		log_error("Could not call task: %s", err.text);
-	outgoing_clear(&message);
+	for (size_t i = 0; i < c.count; i++)
+		if (publisher_send(f, &c.all[i], NULL, NULL, &err) < 0)
+			log_error("Could not call task: %s", err.text);
+	canvas_clear(&c);
 }
 
 /* Records */

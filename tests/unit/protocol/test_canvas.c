@@ -122,7 +122,7 @@ static void check_row(const struct golden *g)
 	auto_str children = {.max = 100000};
 	struct task_message t;
 	struct err err = {0};
-	struct canvas c;
+	struct canvas c = {0};
 
 	task_with(&t, g->field[1]);
 	ck_assert(!canvas_is_empty(&t));
@@ -166,7 +166,7 @@ START_TEST(arguments_of_tasks_with_secrets_are_not_described)
 	struct canvas_options careful = options;
 	struct task_message t;
 	struct err err = {0};
-	struct canvas c;
+	struct canvas c = {0};
 
 	careful.has_secrets = is_secret;
 	careful.secrets_ctx = "hush";
@@ -275,7 +275,7 @@ START_TEST(a_body_over_the_maximum_is_an_error)
 {
 	struct canvas_options small = options;
 	struct task_message t;
-	struct canvas c;
+	struct canvas c = {0};
 	struct err err = {0};
 
 	small.max_bytes = 10;
