@@ -44,6 +44,35 @@ void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, v
 	b->driver->get(b, task_id, done, ctx);
 }
 
+enum backend_chords backend_chords(const struct backend *b)
+{
+	return b ? b->driver->chords : BACKEND_CHORDS_NONE;
+}
+
+void backend_chord_start(struct backend *b, const struct backend_chord *chord,
+			 backend_done_fn *done, void *ctx)
+{
+	b->driver->chord_start(b, chord, done, ctx);
+}
+
+void backend_chord_add(struct backend *b, const char *group_id, const char *task_id,
+		       backend_done_fn *done, void *ctx)
+{
+	b->driver->chord_add(b, group_id, task_id, done, ctx);
+}
+
+void backend_chord_part(struct backend *b, const struct backend_chord_part *part,
+			backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx)
+{
+	b->driver->chord_part(b, part, member, got, ctx);
+}
+
+void backend_chord_end(struct backend *b, const struct backend_chord_end *end,
+		       backend_done_fn *done, void *ctx)
+{
+	b->driver->chord_end(b, end, done, ctx);
+}
+
 bool backend_is_full(const struct backend *b)
 {
 	return b->driver->is_full(b);

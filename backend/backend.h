@@ -4,6 +4,9 @@
  * confirmed them; nothing is dropped. At the bound backend_is_full says so and the worker stops
  * taking tasks.
  *
+ * Chords: a store may also know when all tasks of a group have ended (celery/backends/redis.py and
+ * base.py, on_chord_part_return).
+ *
  * Threads: loop thread only. Calls never block; callbacks come from the loop, never from inside a
  * call.
  */
@@ -25,6 +28,8 @@ struct backend_options {
 	const char *url;	  /* result_backend */
 	double result_expires_s;  /* 86400; 0 = never */
 	double failure_expires_s; /* result_failure_expires; < 0 = as result_expires, 0 = never */
+	double chord_expires_s;	  /* result_chord_expires; likewise */
+	double chord_join_s;	  /* result_chord_join_timeout; 0 = 5 s */
 	const char *transport_options; /* result_backend_transport_options as JSON object text, or
 					  NULL */
 	size_t max_waiting_bytes;      /* bound of stores not yet confirmed */
@@ -65,6 +70,66 @@ typedef void backend_done_fn(void *ctx, const struct err *err);
 /* `record` NULL: no such key. */
 typedef void backend_got_fn(void *ctx, const char *record, size_t len, const struct err *err);
 
+/* How it comes out that all parts of a chord have ended. */
+enum backend_chords {
+	BACKEND_CHORDS_NONE,	/* not at all: such a store has no chords */
+	BACKEND_CHORDS_COUNTED, /* the store keeps the parts' results and counts them */
+	BACKEND_CHORDS_SAVED,	/* it counts; the results are in the records of the tasks */
+	BACKEND_CHORDS_POLLED,	/* the task celery.chord_unlock looks at the records */
+};
+
+/* A chord that begins. */
+struct backend_chord {
+	const char *group_id;
+	size_t size; /* parts that will report */
+	/* The saved GroupResult, as it is to be stored; NULL = none is kept. COUNTED: where groups
+	 * are nested in the header; SAVED: always. */
+	const char *group;
+	size_t group_len;
+};
+
+/* A part that has ended. All is copied. */
+struct backend_chord_part {
+	const char *group_id, *task_id;
+	int64_t index; /* its place among the results; -1 = behind all others */
+	size_t size;   /* of the chord, where the message tells (clients up to 5.0); 0 = it does not
+			*/
+	/* [1, id, state, result] in the form of the result serializer. COUNTED only. */
+	const char *member;
+	size_t len;
+};
+
+enum backend_chord_status {
+	BACKEND_CHORD_OPEN,	/* nothing to do: others are to report, or others have done it */
+	BACKEND_CHORD_COMPLETE, /* COUNTED: whoever reported this part sends the body */
+	BACKEND_CHORD_COUNTED,	/* SAVED: complete if `count` is the size */
+	BACKEND_CHORD_GONE,	/* SAVED: its group is not known any more */
+	BACKEND_CHORD_LOST,	/* COUNTED: complete, but another worker has taken it over */
+};
+
+/* Texts are borrowed until return. */
+struct backend_chord_state {
+	enum backend_chord_status status;
+	size_t count;	   /* parts that have reported */
+	const char *token; /* of who completes it, for backend_chord_end */
+	const char *group; /* as it was stored; NULL = none is kept */
+	size_t group_len;
+};
+typedef void backend_chord_got_fn(void *ctx, const struct backend_chord_state *state,
+				  const struct err *err);
+/* COUNTED: before a COMPLETE the members come one by one, in order. An `index` of 0 begins anew:
+ * a connection broke meanwhile. */
+typedef void backend_chord_member_fn(void *ctx, size_t index, const char *member, size_t len);
+
+/* The body of a completed chord has been sent, or the chord has failed. */
+struct backend_chord_end {
+	const char *group_id, *token;
+	bool is_error; /* no body was sent */
+	/* SAVED: the tasks whose records get back their own time to live. */
+	const char *const *task_ids;
+	size_t task_count;
+};
+
 struct backend *backend_open(const struct backend_options *options, struct err *err);
 /* Stores the record under the task id and tells waiting clients. Copies everything. Never refuses:
  * callers look at backend_is_full before they take more work. `done` may be NULL
@@ -72,6 +137,19 @@ struct backend *backend_open(const struct backend_options *options, struct err *
 void backend_store(struct backend *b, const struct backend_record *record, backend_done_fn *done,
 		   void *ctx);
 void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
+enum backend_chords backend_chords(const struct backend *b);
+/* These only where backend_chords is COUNTED or SAVED. Each waits out an outage and may be repeated
+ * with the same ids. `done` and `got` are never NULL; an error is final. */
+void backend_chord_start(struct backend *b, const struct backend_chord *chord,
+			 backend_done_fn *done, void *ctx);
+/* One more task will report: Task.add_to_chord. COUNTED only. */
+void backend_chord_add(struct backend *b, const char *group_id, const char *task_id,
+		       backend_done_fn *done, void *ctx);
+/* `member` may be NULL where the store is not COUNTED. */
+void backend_chord_part(struct backend *b, const struct backend_chord_part *part,
+			backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx);
+void backend_chord_end(struct backend *b, const struct backend_chord_end *end,
+		       backend_done_fn *done, void *ctx);
 bool backend_is_full(const struct backend *b);
 /* Flushes what waits within the deadline, then on_closed; the backend is freed after that. */
 void backend_close(struct backend *b, double deadline_s);
@@ -90,6 +168,16 @@ struct backend_driver {
 	void (*store)(struct backend *b, const struct backend_record *record, backend_done_fn *done,
 		      void *ctx);
 	void (*get)(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
+	enum backend_chords chords;
+	/* NULL where there is nothing to do. */
+	void (*chord_start)(struct backend *b, const struct backend_chord *chord,
+			    backend_done_fn *done, void *ctx);
+	void (*chord_add)(struct backend *b, const char *group_id, const char *task_id,
+			  backend_done_fn *done, void *ctx);
+	void (*chord_part)(struct backend *b, const struct backend_chord_part *part,
+			   backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx);
+	void (*chord_end)(struct backend *b, const struct backend_chord_end *end,
+			  backend_done_fn *done, void *ctx);
 	bool (*is_full)(const struct backend *b);
 	void (*close)(struct backend *b, double deadline_s);
 	void (*stats)(const struct backend *b, struct backend_stats *ret_stats);

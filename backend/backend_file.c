@@ -342,6 +342,7 @@ const struct backend_driver backend_file_driver = {
 	.open = file_open,
 	.store = file_store,
 	.get = file_get,
+	.chords = BACKEND_CHORDS_POLLED,
 	.is_full = file_is_full,
 	.close = file_close,
 	.stats = file_stats,

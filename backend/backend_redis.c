@@ -13,17 +13,15 @@
  */
 #include "backend/backend.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/redis_chord.h"
 #include "backend/redis_queue.h"
 #include "base/mem.h"
-#include "protocol/pyjson.h"
 #include "transport/redis_answer.h"
 
-#define KEY_PREFIX	   "celery-task-meta-"
 #define CLIENT_NAME	   "smallage-results"
 #define WINDOW_BYTES	   ((size_t)4 << 20) /* under way at once: more is only copied twice */
 #define WINDOW_TRANSACTION ((size_t)64)	     /* operations under way, without scripts */
@@ -33,7 +31,7 @@
 
 enum session_state {
 	SESSION_DOWN,	   /* no connection; nothing is sent or held */
-	SESSION_PREPARING, /* the script is being loaded; nothing is sent or held */
+	SESSION_PREPARING, /* the scripts are being loaded; nothing is sent or held */
 	SESSION_READY,	   /* operations are sent as they come; nothing is held */
 	SESSION_HOLDING,   /* the server refused something for now: nothing is sent until all
 			      answers are in and the hold timer has fired */
@@ -43,10 +41,10 @@ struct backend_redis {
 	struct backend base;
 	struct backend_options options; /* strings inside are not used after open */
 	struct redis_conn *conn;
-	struct redis_arg key_prefix;	       /* global prefix and Celery's */
-	char expires[12], failure_expires[12]; /* seconds as text; "0" = never */
+	struct redis_keys keys;
 	enum session_state state;
-	char script_sha[48];
+	struct redis_script_names scripts;
+	unsigned scripts_loaded;
 	unsigned script_losses; /* NOSCRIPT answers since the last good one */
 	bool has_no_scripts, has_said_no_scripts;
 	bool has_no_plain; /* SET or PUBLISH is not for this user by itself */
@@ -94,14 +92,16 @@ static void op_end(struct redis_op *op, const struct err *err)
 
 	if (err)
 		r->failed++;
-	else
+	else if (!op->chord)
 		r->stored++;
-	if (op->got)
+	if (op->chord)
+		redis_chord_ended(op, err);
+	else if (op->got)
 		op->got(op->ctx, NULL, 0, err);
 	else if (op->done)
 		op->done(op->ctx, err);
 	else if (err && r->options.on_refused)
-		r->options.on_refused(r->options.ctx, op->key.data + r->key_prefix.len, op->state,
+		r->options.on_refused(r->options.ctx, op->key.data + r->keys.task.len, op->state,
 				      err);
 	redis_queue_drop(&r->queue, op);
 }
@@ -121,7 +121,7 @@ static int op_send(struct redis_op *op)
 
 	if (r->has_no_plain)
 		op->may_go_plain = false;
-	return redis_op_send(op, r->conn, r->has_no_scripts ? NULL : r->script_sha);
+	return redis_op_send(op, r->conn, r->has_no_scripts ? NULL : &r->scripts);
 }
 
 static void ops_send(struct backend_redis *r)
@@ -139,7 +139,7 @@ static void ops_send(struct backend_redis *r)
 
 static void redis_free(struct backend_redis *r)
 {
-	mem_free_ptr(&r->key_prefix.data);
+	redis_keys_clear(&r->keys);
 	free(r);
 }
 
@@ -297,7 +297,8 @@ static void on_op_refused(struct redis_op *op, const char *answer)
 		/* Not the last word: the script may be allowed what its commands are not. */
 		r->has_no_plain = r->has_no_plain || class == REDIS_ANSWER_NO_COMMAND;
 		op_hold(op, 0);
-	} else if (class == REDIS_ANSWER_NO_COMMAND && !op->got && op->way == REDIS_WAY_SCRIPT) {
+	} else if (class == REDIS_ANSWER_NO_COMMAND && !op->got && !op->chord &&
+		   op->way == REDIS_WAY_SCRIPT) {
 		use_transactions(r);
 		op_hold(op, 0);
 	} else if (class == REDIS_ANSWER_NO_SCRIPT) {
@@ -329,16 +330,22 @@ static void session_ready(struct backend_redis *r)
 	session_go_on(r);
 }
 
+static void script_load(struct backend_redis *r);
+
 static void on_script_loaded(void *ctx, const redisReply *reply)
 {
 	struct backend_redis *r = ctx;
+	char *sha = r->scripts.sha[r->scripts_loaded];
 	enum redis_answer class;
 
 	if (reply == NULL)
 		return;
-	if (reply->type == REDIS_REPLY_STRING && reply->len < sizeof(r->script_sha)) {
-		memcpy(r->script_sha, reply->str, reply->len + 1);
-		session_ready(r);
+	if (reply->type == REDIS_REPLY_STRING && reply->len < sizeof(r->scripts.sha[0])) {
+		memcpy(sha, reply->str, reply->len + 1);
+		if (++r->scripts_loaded < REDIS_SCRIPT_COUNT)
+			script_load(r);
+		else
+			session_ready(r);
 		return;
 	}
 	class = reply->type == REDIS_REPLY_ERROR ? redis_answer_class(reply->str)
@@ -355,19 +362,26 @@ static void on_script_loaded(void *ctx, const redisReply *reply)
 	session_ready(r);
 }
 
-static void session_prepare(struct backend_redis *r)
+static void script_load(struct backend_redis *r)
 {
+	const char *text = redis_script_text[r->scripts_loaded];
 	const struct redis_arg args[] = {
 		REDIS_ARG("SCRIPT"),
 		REDIS_ARG("LOAD"),
-		{redis_store_script, strlen(redis_store_script)},
+		{text, strlen(text)},
 	};
 
+	redis_conn_command(r->conn, args, 3, on_script_loaded, r);
+}
+
+static void session_prepare(struct backend_redis *r)
+{
 	r->state = SESSION_PREPARING;
+	r->scripts_loaded = 0;
 	if (r->has_no_scripts)
 		session_ready(r);
 	else
-		redis_conn_command(r->conn, args, 3, on_script_loaded, r);
+		script_load(r);
 }
 
 static void on_conn_up(void *ctx)
@@ -400,33 +414,6 @@ static const struct redis_conn_events conn_events = {
 };
 
 /* The driver */
-
-/* Celery adds "_" to a prefix that does not end in a separator of its own. */
-static int read_key_prefix(struct redis_arg *ret_prefix, const char *transport_options,
-			   struct err *err)
-{
-	json_auto_t *root = NULL;
-	const char *prefix;
-	size_t len;
-
-	if (transport_options && transport_options[0]) {
-		root = pyjson_load(transport_options, strlen(transport_options), err);
-		if (root == NULL)
-			return err_prefix(err, "result_backend_transport_options: ");
-	}
-	prefix = json_string_value(json_object_get(root, "global_keyprefix"));
-	len = prefix ? strlen(prefix) : 0;
-	ret_prefix->data = mem_printf("%s%s" KEY_PREFIX, len ? prefix : "",
-				      len && strchr(":_-.", prefix[len - 1]) == NULL ? "_" : "");
-	ret_prefix->len = strlen(ret_prefix->data);
-	return 0;
-}
-
-/* Whole seconds as Celery counts them; 0 = never. */
-static void write_expiry(char text[12], double seconds)
-{
-	snprintf(text, 12, "%d", seconds >= INT_MAX ? INT_MAX : seconds >= 1 ? (int)seconds : 0);
-}
 
 static struct redis_conn *open_conn(struct backend_redis *r, struct err *err)
 {
@@ -462,12 +449,8 @@ static struct backend *redis_open(const struct backend_options *options, struct 
 
 	r->base.driver = &backend_redis_driver;
 	r->options = *options;
-	write_expiry(r->expires, options->result_expires_s);
-	write_expiry(r->failure_expires, options->failure_expires_s < 0
-						 ? options->result_expires_s
-						 : options->failure_expires_s);
 	redis_queue_init(&r->queue);
-	if (read_key_prefix(&r->key_prefix, options->transport_options, err) == 0)
+	if (redis_keys_read(&r->keys, options, err) == 0)
 		r->conn = open_conn(r, err);
 	if (r->conn == NULL) {
 		redis_free(r);
@@ -495,8 +478,9 @@ static void redis_store(struct backend *b, const struct backend_record *record,
 {
 	struct backend_redis *r = (struct backend_redis *)b;
 	const struct redis_arg text = {record->data, record->len};
-	struct redis_op *op = redis_op_new(&r->key_prefix, record->task_id, &text);
-	const char *seconds = record->state == TASK_FAILURE ? r->failure_expires : r->expires;
+	struct redis_op *op = redis_op_new(&r->keys.task, record->task_id, &text);
+	const char *seconds =
+		record->state == TASK_FAILURE ? r->keys.failure_expires : r->keys.expires;
 
 	op->seconds = (struct redis_arg){seconds, strlen(seconds)};
 	op->state = record->state;
@@ -510,11 +494,50 @@ static void redis_store(struct backend *b, const struct backend_record *record,
 static void redis_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx)
 {
 	struct backend_redis *r = (struct backend_redis *)b;
-	struct redis_op *op = redis_op_new(&r->key_prefix, task_id, &(struct redis_arg){0});
+	struct redis_op *op = redis_op_new(&r->keys.task, task_id, &(struct redis_arg){0});
 
 	op->got = done;
 	op->ctx = ctx;
 	op_start(r, op);
+}
+
+static void chord_op_start(struct redis_op *op, struct backend *b, backend_done_fn *done, void *ctx)
+{
+	op->done = done;
+	op->ctx = ctx;
+	op_start((struct backend_redis *)b, op);
+}
+
+static void redis_start_chord(struct backend *b, const struct backend_chord *chord,
+			      backend_done_fn *done, void *ctx)
+{
+	const struct redis_keys *keys = &((struct backend_redis *)b)->keys;
+
+	chord_op_start(redis_chord_start(keys, chord), b, done, ctx);
+}
+
+static void redis_add_to_chord(struct backend *b, const char *group_id, const char *task_id,
+			       backend_done_fn *done, void *ctx)
+{
+	const struct redis_keys *keys = &((struct backend_redis *)b)->keys;
+
+	chord_op_start(redis_chord_add(keys, group_id, task_id), b, done, ctx);
+}
+
+static void redis_report_part(struct backend *b, const struct backend_chord_part *part,
+			      backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx)
+{
+	const struct redis_keys *keys = &((struct backend_redis *)b)->keys;
+
+	chord_op_start(redis_chord_part(keys, part, member, got), b, NULL, ctx);
+}
+
+static void redis_end_chord(struct backend *b, const struct backend_chord_end *end,
+			    backend_done_fn *done, void *ctx)
+{
+	const struct redis_keys *keys = &((struct backend_redis *)b)->keys;
+
+	chord_op_start(redis_chord_end(keys, end), b, done, ctx);
 }
 
 static bool redis_is_full(const struct backend *b)
@@ -557,6 +580,11 @@ const struct backend_driver backend_redis_driver = {
 	.open = redis_open,
 	.store = redis_store,
 	.get = redis_get,
+	.chords = BACKEND_CHORDS_COUNTED,
+	.chord_start = redis_start_chord,
+	.chord_add = redis_add_to_chord,
+	.chord_part = redis_report_part,
+	.chord_end = redis_end_chord,
 	.is_full = redis_is_full,
 	.close = redis_close,
 	.stats = redis_stats,

@@ -3,39 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/redis_chord.h"
 #include "base/mem.h"
 #include "protocol/result.h"
 
 #define OP_OVERHEAD_BYTES ((size_t)256)
-
-/* The first SET is all that it takes when no key was there. Otherwise only the first bytes of the
- * old record cross into Lua, unless somebody else wrote it or it may be our own. What is no JSON
- * (compressed, or of another serializer) cannot be read there: the answer 2 leaves it to us. */
-const char redis_store_script[] =
-	"local key, record, ttl = KEYS[1], ARGV[1], ARGV[2]\n"
-	"local is_new\n"
-	"if ttl == '0' then is_new = redis.call('SET', key, record, 'NX')\n"
-	"else is_new = redis.call('SET', key, record, 'EX', ttl, 'NX') end\n"
-	"if not is_new then\n"
-	"  local old = redis.call('GETRANGE', key, 0, 19)\n"
-	"  local is_kept = old == '{\"status\": \"SUCCESS\"'\n"
-	"  if ARGV[3] or string.sub(old, 1, 12) ~= '{\"status\": \"' then\n"
-	"    local ok, meta = pcall(cjson.decode, redis.call('GET', key))\n"
-	"    if not ok then return 2 end\n"
-	"    local s = type(meta) == 'table' and meta.status\n"
-	"    is_kept = s == 'SUCCESS'\n"
-	"    if ARGV[3] then\n"
-	"      is_kept = s ~= 'PENDING' and s ~= 'RECEIVED' and s ~= 'RETRY' and s ~= 'REJECTED'\n"
-	"    end\n"
-	"  end\n"
-	"  if is_kept then\n"
-	"    if redis.call('STRLEN', key) ~= #record then return 0 end\n"
-	"    if redis.call('GET', key) ~= record then return 0 end\n"
-	"  elseif ttl == '0' then redis.call('SET', key, record)\n"
-	"  else redis.call('SETEX', key, ttl, record) end\n"
-	"end\n"
-	"redis.call('PUBLISH', key, record)\n"
-	"return 1\n";
 
 struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
 			      const struct redis_arg *record)
@@ -58,26 +30,26 @@ struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
 
 size_t redis_op_cost(const struct redis_op *op)
 {
-	return op->record.len + OP_OVERHEAD_BYTES;
+	return op->record.len + (op->chord ? redis_chord_cost(op->chord) : 0) + OP_OVERHEAD_BYTES;
 }
 
 void redis_op_free(struct redis_op *op)
 {
 	list_remove(&op->node);
 	free(op->refusal);
+	redis_chord_free(op->chord);
 	free(op);
 }
 
-/* The callbacks below need to do nothing for reply NULL: when a connection dies, the owner takes
- * back all that was on its way. */
-static int command(struct redis_op *op, redis_conn_reply_fn *fn, const struct redis_arg *args,
-		   int argc)
+int redis_op_command(struct redis_op *op, redis_conn_reply_fn *fn, const struct redis_arg *args,
+		     int argc)
 {
 	return redis_conn_command(op->conn, args, argc, fn, op);
 }
 
 #define COMMAND(op, fn, ...)                                                                       \
-	command((op), (fn), (const struct redis_arg[]){__VA_ARGS__},                               \
+	redis_op_command(                                                                          \
+		(op), (fn), (const struct redis_arg[]){__VA_ARGS__},                               \
 		(int)(sizeof((const struct redis_arg[]){__VA_ARGS__}) / sizeof(struct redis_arg)))
 
 static void on_old_record(void *ctx, const redisReply *reply);
@@ -123,14 +95,13 @@ static void keep_refusal(struct redis_op *op, const redisReply *reply)
 		op->refusal = mem_dup(reply->str, reply->len);
 }
 
-static void on_queued(void *ctx, const redisReply *reply)
+void redis_op_on_queued(void *ctx, const redisReply *reply)
 {
 	if (reply != NULL)
 		keep_refusal(ctx, reply);
 }
 
-/* The last of several answers is in. False when one of them was an error; it has been told. */
-static bool all_accepted(struct redis_op *op, const redisReply *last)
+bool redis_op_all_accepted(struct redis_op *op, const redisReply *last)
 {
 	auto_free char *refusal = NULL;
 
@@ -150,7 +121,7 @@ static void on_exec_answer(void *ctx, const redisReply *reply)
 		return;
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
 		keep_refusal(op, reply->element[i]);
-	if (all_accepted(op, reply))
+	if (redis_op_all_accepted(op, reply))
 		op->events->stored(op);
 }
 
@@ -168,7 +139,7 @@ static void on_plain_published(void *ctx, const redisReply *reply)
 {
 	struct redis_op *op = ctx;
 
-	if (reply == NULL || !all_accepted(op, reply))
+	if (reply == NULL || !redis_op_all_accepted(op, reply))
 		return;
 	if (op->is_taken)
 		op->events->taken(op);
@@ -184,8 +155,9 @@ static bool expires(const struct redis_op *op)
 static int set_send(struct redis_op *op)
 {
 	if (!expires(op))
-		return COMMAND(op, on_queued, REDIS_ARG("SET"), op->key, op->record);
-	return COMMAND(op, on_queued, REDIS_ARG("SETEX"), op->key, op->seconds, op->record);
+		return COMMAND(op, redis_op_on_queued, REDIS_ARG("SET"), op->key, op->record);
+	return COMMAND(op, redis_op_on_queued, REDIS_ARG("SETEX"), op->key, op->seconds,
+		       op->record);
 }
 
 static int publish_send(struct redis_op *op, redis_conn_reply_fn *fn)
@@ -220,8 +192,8 @@ static void on_old_record(void *ctx, const redisReply *reply)
 		return;
 	}
 	if (!is_kept(op, reply)) {
-		rc = COMMAND(op, on_queued, REDIS_ARG("MULTI")) < 0 || set_send(op) < 0 ||
-		     publish_send(op, on_queued) < 0 ||
+		rc = COMMAND(op, redis_op_on_queued, REDIS_ARG("MULTI")) < 0 || set_send(op) < 0 ||
+		     publish_send(op, redis_op_on_queued) < 0 ||
 		     COMMAND(op, on_exec_answer, REDIS_ARG("EXEC")) < 0;
 	} else if (is_own_record(op, reply)) {
 		rc = publish_send(op, on_exec_answer) < 0;
@@ -249,24 +221,30 @@ static int plain_send(struct redis_op *op)
 	return 0;
 }
 
-int redis_op_send(struct redis_op *op, struct redis_conn *conn, const char *script_sha)
+static int script_send(struct redis_op *op, const char *sha)
+{
+	const struct redis_arg args[] = {
+		REDIS_ARG("EVALSHA"), {sha, strlen(sha)}, REDIS_ARG("1"),      op->key,
+		op->record,	      op->seconds,	  REDIS_ARG("revoke"),
+	};
+
+	op->way = REDIS_WAY_SCRIPT;
+	return redis_op_command(op, on_script_answer, args, op->is_revoke ? 7 : 6);
+}
+
+int redis_op_send(struct redis_op *op, struct redis_conn *conn,
+		  const struct redis_script_names *scripts)
 {
 	op->conn = conn;
 	mem_free_ptr(&op->refusal);
+	if (op->chord)
+		return redis_chord_send(op, scripts);
 	if (op->got)
 		return COMMAND(op, on_get_answer, REDIS_ARG("GET"), op->key);
 	if (op->may_go_plain)
 		return plain_send(op);
-	if (script_sha == NULL) {
-		op->way = REDIS_WAY_TRANSACTION;
-		return COMMAND(op, on_old_record, REDIS_ARG("GET"), op->key);
-	}
-	op->way = REDIS_WAY_SCRIPT;
-	if (op->is_revoke)
-		return COMMAND(op, on_script_answer, REDIS_ARG("EVALSHA"),
-			       (struct redis_arg){script_sha, strlen(script_sha)}, REDIS_ARG("1"),
-			       op->key, op->record, op->seconds, REDIS_ARG("revoke"));
-	return COMMAND(op, on_script_answer, REDIS_ARG("EVALSHA"),
-		       (struct redis_arg){script_sha, strlen(script_sha)}, REDIS_ARG("1"), op->key,
-		       op->record, op->seconds);
+	if (scripts)
+		return script_send(op, scripts->sha[REDIS_SCRIPT_STORE]);
+	op->way = REDIS_WAY_TRANSACTION;
+	return COMMAND(op, on_old_record, REDIS_ARG("GET"), op->key);
 }

@@ -18,10 +18,12 @@
 #include <stddef.h>
 
 #include "backend/backend.h"
+#include "backend/redis_scripts.h"
 #include "base/list.h"
 #include "transport/redis_conn.h"
 
 struct redis_op;
+struct redis_chord;
 
 /* Exactly one follows a redis_op_send that returned 0, unless the connection dies. */
 struct redis_op_events {
@@ -33,7 +35,7 @@ struct redis_op_events {
 
 enum redis_way { REDIS_WAY_PLAIN, REDIS_WAY_SCRIPT, REDIS_WAY_TRANSACTION };
 
-/* A store, or a read when `got` is set. */
+/* A store, or a read when `got` is set, or what `chord` says (redis_chord.h). */
 struct redis_op {
 	struct list_node node;
 	const struct redis_op_events *events;
@@ -48,13 +50,11 @@ struct redis_op {
 	backend_done_fn *done;
 	backend_got_fn *got;
 	void *ctx;
+	struct redis_chord *chord;
 	struct redis_conn *conn; /* where it was sent */
 	char *refusal;		 /* the first error of several answers */
 	char bytes[];
 };
-
-/* KEYS: key. ARGV: record, seconds (0 = never), and a third one for a revoke. */
-extern const char redis_store_script[];
 
 /* The key is prefix and id. All other members are left 0 for the owner to set. */
 struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
@@ -63,7 +63,17 @@ struct redis_op *redis_op_new(const struct redis_arg *prefix, const char *id,
 size_t redis_op_cost(const struct redis_op *op);
 /* Unlinks and frees; `done` and `got` are not called. */
 void redis_op_free(struct redis_op *op);
-/* `script_sha` NULL: without scripts. -1 when the connection takes no more now. */
-int redis_op_send(struct redis_op *op, struct redis_conn *conn, const char *script_sha);
+/* `scripts` NULL: the server knows none. -1 when the connection takes no more now. */
+int redis_op_send(struct redis_op *op, struct redis_conn *conn,
+		  const struct redis_script_names *scripts);
+
+/* For operations of several commands. The callbacks need to do nothing for reply NULL: when a
+ * connection dies, the owner takes back all that was on its way. */
+int redis_op_command(struct redis_op *op, redis_conn_reply_fn *fn, const struct redis_arg *args,
+		     int argc);
+/* Remembers an error. */
+void redis_op_on_queued(void *ctx, const redisReply *reply);
+/* The last of several answers is in. False when one of them was an error; it has been told. */
+bool redis_op_all_accepted(struct redis_op *op, const redisReply *last);
 
 #endif

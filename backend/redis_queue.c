@@ -96,12 +96,12 @@ struct redis_op *redis_queue_superseded(struct redis_queue *q, const struct redi
 	struct list_node *node;
 
 	/* A revoke may have stored nothing. */
-	if (by->is_revoke)
+	if (by->is_revoke || by->chord)
 		return NULL;
 	list_foreach (node, &q->held) {
 		struct redis_op *op = list_entry(node, struct redis_op, node);
 
-		if (!op->got && op->state != TASK_SUCCESS && is_same_key(op, by))
+		if (!op->got && !op->chord && op->state != TASK_SUCCESS && is_same_key(op, by))
 			return op;
 	}
 	return NULL;

@@ -190,6 +190,7 @@ int client_connect_backend(struct client *c, struct err *err)
 		.url = config->result_backend,
 		.result_expires_s = config->result_expires,
 		.failure_expires_s = config->result_failure_expires,
+		.chord_expires_s = -1,
 		.transport_options = config->result_backend_transport_options,
 		.max_waiting_bytes = config->worker_max_waiting_bytes,
 		.connect_timeout_s = config->broker_connection_timeout,

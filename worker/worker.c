@@ -179,6 +179,7 @@ static int open_backend(struct worker *w, struct err *err)
 		.url = config->result_backend,
 		.result_expires_s = config->result_expires,
 		.failure_expires_s = config->result_failure_expires,
+		.chord_expires_s = -1,
 		.transport_options = config->result_backend_transport_options,
 		.max_waiting_bytes = config->worker_max_waiting_bytes,
 		.connect_timeout_s = 4,

@@ -93,6 +93,7 @@ static inline void set_up(struct fixture *x)
 	x->options = (struct backend_options){.loop = &x->loop,
 					      .result_expires_s = 86400,
 					      .failure_expires_s = -1,
+					      .chord_expires_s = -1,
 					      .max_waiting_bytes = 64 << 20,
 					      .connect_timeout_s = 2,
 					      .on_notice = on_notice,
