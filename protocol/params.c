@@ -19,11 +19,19 @@ static const struct {
 };
 #define TYPE_COUNT (sizeof(type_names) / sizeof(*type_names))
 
+/* Names that no Python function can give a parameter. Source: CPython 3.11, Lib/keyword.py. */
+static const char *const keywords[] = {
+	"False", "None",     "True",  "and",	"as",	"assert", "async",  "await",	"break",
+	"class", "continue", "def",   "del",	"elif", "else",	  "except", "finally",	"for",
+	"from",	 "global",   "if",    "import", "in",	"is",	  "lambda", "nonlocal", "not",
+	"or",	 "pass",     "raise", "return", "try",	"while",  "with",   "yield",
+};
+
 struct reader {
 	const char *start, *p;
 	struct err *err;
 	struct params *params;
-	bool is_keyword_only;
+	const char *slash, *star; /* where they stand; NULL = not yet */
 };
 
 const char *param_type_name(size_t row, unsigned *ret_type)
@@ -180,18 +188,33 @@ static int read_default(struct reader *r, struct param *param)
 	return 0;
 }
 
+bool params_is_keyword(const char *name)
+{
+	for (size_t i = 0; i < sizeof(keywords) / sizeof(*keywords); i++)
+		if (strcmp(keywords[i], name) == 0)
+			return true;
+	return false;
+}
+
+static bool is_declared(const struct params *params, const char *name)
+{
+	for (size_t i = 0; i < params->count; i++)
+		if (strcmp(params->list[i].name, name) == 0)
+			return true;
+	return params->rest.name && strcmp(params->rest.name, name) == 0;
+}
+
 static int check_new_param(const struct reader *r, const char *at, const char *name)
 {
 	char what[160];
 
-	if (r->params->count == PARAMS_MAX)
-		return fail_at(r, at, "more than 64 parameters");
-	for (size_t i = 0; i < r->params->count; i++)
-		if (strcmp(r->params->list[i].name, name) == 0) {
-			snprintf(what, sizeof(what), "'%.60s' is declared twice", name);
-			return fail_at(r, at, what);
-		}
-	return 0;
+	if (params_is_keyword(name))
+		snprintf(what, sizeof(what), "'%.60s' is a keyword of Python", name);
+	else if (is_declared(r->params, name))
+		snprintf(what, sizeof(what), "'%.60s' is declared twice", name);
+	else
+		return 0;
+	return fail_at(r, at, what);
 }
 
 /* name [: types] [= default] */
@@ -204,6 +227,8 @@ static int read_param(struct reader *r)
 
 	if (!name)
 		return fail_at(r, at, "a parameter name is missing");
+	if (params->count == PARAMS_MAX)
+		return fail_at(r, at, "more than 64 parameters");
 	if (check_new_param(r, at, name) == -1)
 		return -1;
 	*param = (struct param){.name = mem_strdup(name), .types = PARAM_ANY};
@@ -213,60 +238,95 @@ static int read_param(struct reader *r)
 	if (take(r, "=")) {
 		if (read_default(r, param) == -1)
 			return -1;
-	} else if (!r->is_keyword_only && params->count > 1 && param[-1].otherwise) {
+	} else if (!r->star && params->count > 1 && param[-1].otherwise) {
 		return fail_at(r, at, "a parameter without default follows one with a default");
 	}
-	if (!r->is_keyword_only)
+	if (!r->star)
 		params->positional_count++;
 	return 0;
 }
 
 static int read_extra(struct reader *r, const char *at)
 {
-	r->params->extra = read_name(r);
-	if (!r->params->extra)
+	auto_free char *name = read_name(r);
+
+	if (!name)
 		return fail_at(r, r->p, "a name must follow **");
 	take(r, ",");
 	if (*r->p)
 		return fail_at(r, r->p, "nothing may follow the ** parameter");
-	return check_new_param(r, at, r->params->extra);
+	if (r->slash)
+		return fail_at(r, at,
+			       "/ and ** do not go together: an extra argument could have "
+			       "the name of a parameter");
+	if (check_new_param(r, at, name) == -1)
+		return -1;
+	r->params->extra = mem_strdup(name);
+	return 0;
 }
 
+static int read_slash(struct reader *r, const char *at)
+{
+	if (r->slash)
+		return fail_at(r, at, "/ may stand only once");
+	if (r->star)
+		return fail_at(r, at, "/ must stand in front of *");
+	if (r->params->count == 0)
+		return fail_at(r, at, "named parameters must stand in front of /");
+	r->slash = at;
+	r->params->only_positional = r->params->count;
+	return 0;
+}
+
+/* Alone, or name [: types] of the parameter that takes what is left. */
 static int read_star(struct reader *r, const char *at)
 {
-	if (r->is_keyword_only)
+	struct param *rest = &r->params->rest;
+	const char *name_at = r->p;
+	auto_free char *name = read_name(r);
+
+	if (r->star)
 		return fail_at(r, at, "* may stand only once");
-	r->is_keyword_only = true;
-	if (*r->p && *r->p != ',')
-		return fail_at(r, r->p, "a task takes no variable number of positional arguments");
-	return 0;
+	r->star = at;
+	if (!name)
+		return 0;
+	if (check_new_param(r, name_at, name) == -1)
+		return -1;
+	*rest = (struct param){.name = mem_strdup(name), .types = PARAM_ANY};
+	return take(r, ":") ? read_types(r, &rest->types) : 0;
+}
+
+/* A * alone is the promise of parameters behind it. */
+static int check_star(const struct reader *r)
+{
+	const struct params *params = r->params;
+
+	return r->star && !params->rest.name && params->count == params->positional_count
+		       ? fail_at(r, r->star, "named parameters must follow *")
+		       : 0;
 }
 
 static int read_list(struct reader *r)
 {
-	const char *star = NULL;
-
 	skip_space(r);
 	while (*r->p) {
 		const char *at = r->p;
+		int result;
 
 		if (take(r, "**"))
-			return star && r->params->count == r->params->positional_count
-				       ? fail_at(r, star, "named parameters must follow *")
-				       : read_extra(r, at);
-		if (take(r, "*")) {
-			star = at;
-			if (read_star(r, at) == -1)
-				return -1;
-		} else if (read_param(r) == -1) {
+			return check_star(r) == 0 ? read_extra(r, at) : -1;
+		if (take(r, "*"))
+			result = read_star(r, at);
+		else if (take(r, "/"))
+			result = read_slash(r, at);
+		else
+			result = read_param(r);
+		if (result == -1)
 			return -1;
-		}
 		if (*r->p && !take(r, ","))
 			return fail_at(r, r->p, "a comma is missing");
 	}
-	if (star && r->params->count == r->params->positional_count)
-		return fail_at(r, star, "named parameters must follow *");
-	return 0;
+	return check_star(r);
 }
 
 struct params *params_parse(const char *signature, struct err *err)
@@ -288,41 +348,7 @@ void params_free(struct params *params)
 		free(params->list[i].name);
 		json_decref(params->list[i].otherwise);
 	}
+	free(params->rest.name);
 	free(params->extra);
 	free(params);
-}
-
-static void format_param(struct str *out, const struct param *param)
-{
-	const char *separator = ": ";
-
-	str_puts(out, param->name);
-	for (size_t i = 0; i < TYPE_COUNT; i++)
-		if (param->types & type_names[i].type) {
-			str_addf(out, "%s%s", separator, type_names[i].name);
-			separator = " | ";
-		}
-	if (!param->otherwise)
-		return;
-	str_puts(out, " = ");
-	if (json_is_null(param->otherwise))
-		str_puts(out, "None");
-	else if (json_is_boolean(param->otherwise))
-		str_puts(out, json_is_true(param->otherwise) ? "True" : "False");
-	else
-		pyjson_dump(out, param->otherwise);
-}
-
-int params_format(struct str *out, const struct params *params)
-{
-	for (size_t i = 0; i < params->count; i++) {
-		if (i)
-			str_puts(out, ", ");
-		if (i == params->positional_count)
-			str_puts(out, "*, ");
-		format_param(out, &params->list[i]);
-	}
-	if (params->extra)
-		str_addf(out, "%s**%s", params->count ? ", " : "", params->extra);
-	return out->is_full ? -1 : 0;
 }

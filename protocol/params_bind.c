@@ -1,5 +1,5 @@
 /* Mirrors CPython's Python/ceval.c: initialize_locals(), too_many_positional(),
- * missing_arguments().
+ * missing_arguments(), positional_only_passed_as_keyword().
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +15,7 @@
 struct binding {
 	const struct params *params;
 	const char *function;
+	const json_t *args, *kwargs;
 	json_t *values[PARAMS_MAX]; /* borrowed; NULL = not given */
 	json_t *extra;		    /* owned; NULL when the list takes none */
 	struct err *err;
@@ -71,14 +72,35 @@ bool param_accepts(unsigned types, const json_t *value)
 	return false;
 }
 
+static bool is_name(const char *declared, const char *name, size_t len)
+{
+	return strlen(declared) == len && memcmp(declared, name, len) == 0;
+}
+
+/* Of those that a caller may name. */
 static size_t find_param(const struct params *params, const char *name, size_t len)
 {
-	size_t i = 0;
+	size_t i = params->only_positional;
 
-	while (i < params->count && (strlen(params->list[i].name) != len ||
-				     memcmp(params->list[i].name, name, len) != 0))
+	while (i < params->count && !is_name(params->list[i].name, name, len))
 		i++;
 	return i;
+}
+
+/* 0 when no parameter in front of / is named. */
+static int check_only_positional(const struct binding *b)
+{
+	auto_str names = {.max = STR_MAX_DEFAULT};
+
+	for (size_t i = 0; i < b->params->only_positional; i++)
+		if (json_object_get(b->kwargs, b->params->list[i].name))
+			str_addf(&names, "%s%s", names.len ? ", " : "", b->params->list[i].name);
+	if (names.len == 0)
+		return 0;
+	return pyjson_fail(b->err, ERR_INVALID,
+			   "%s() got some positional-only arguments passed as keyword arguments: "
+			   "'%s'",
+			   b->function, names.data);
 }
 
 static int bind_keyword(struct binding *b, const char *name, size_t len, json_t *value)
@@ -93,7 +115,9 @@ static int bind_keyword(struct binding *b, const char *name, size_t len, json_t 
 		b->values[i] = value;
 		return 0;
 	}
-	if (!b->extra)
+	if (!b->extra && check_only_positional(b) == -1)
+		return -1;
+	if (!b->extra || (b->params->rest.name && is_name(b->params->rest.name, name, len)))
 		return pyjson_fail(b->err, ERR_INVALID,
 				   "%s() got an unexpected keyword argument '%.*s'", b->function,
 				   (int)pyjson_char_offset(name, len, NAME_SHOWN), name);
@@ -227,21 +251,49 @@ static json_t *convert(const struct param *param, json_t *value)
 	return json_string_nocheck(hex);
 }
 
-static json_t *collect(const struct binding *b)
+/* What * took, each of its type. -1 with the error set. */
+static int collect_rest(const struct binding *b, json_t *result)
 {
-	json_t *result = json_object();
+	const struct param *param = &b->params->rest;
+	json_t *list = json_array();
 
-	for (size_t i = 0; i < b->params->count; i++) {
+	for (size_t i = b->params->positional_count; i < json_array_size(b->args); i++) {
+		json_t *value = json_array_get(b->args, i);
+
+		if (check_type(b, param, value) == -1) {
+			json_decref(list);
+			return -1;
+		}
+		json_array_append_new(list, convert(param, value));
+	}
+	return json_object_set_new_nocheck(result, param->name, list);
+}
+
+static int collect_params(const struct binding *b, size_t from, size_t to, json_t *result)
+{
+	for (size_t i = from; i < to; i++) {
 		const struct param *param = &b->params->list[i];
 
-		if (b->values[i] && check_type(b, param, b->values[i]) == -1) {
-			json_decref(result);
-			return NULL;
-		}
+		if (b->values[i] && check_type(b, param, b->values[i]) == -1)
+			return -1;
 		/* A copy, so that no task can change the default of later ones. */
 		json_object_set_new_nocheck(result, param->name,
 					    b->values[i] ? convert(param, b->values[i])
 							 : json_deep_copy(param->otherwise));
+	}
+	return 0;
+}
+
+static json_t *collect(const struct binding *b)
+{
+	const struct params *params = b->params;
+	json_t *result = json_object();
+
+	if (collect_params(b, 0, params->positional_count, result) == -1 ||
+	    (params->rest.name && collect_rest(b, result) == -1) ||
+	    collect_params(b, params->positional_count, params->count, result) == -1) {
+		json_decref(result);
+		return NULL;
 	}
 	/* Not json_object_update: it cuts a key at a NUL, and could so replace a parameter. */
 	for (void *it = json_object_iter(b->extra); it; it = json_object_iter_next(b->extra, it))
@@ -251,18 +303,18 @@ static json_t *collect(const struct binding *b)
 	return result;
 }
 
-static int bind(struct binding *b, const json_t *args, const json_t *kwargs)
+static int bind(struct binding *b)
 {
-	json_t *keywords = (json_t *)(uintptr_t)kwargs; /* jansson's iterators take it so */
-	size_t given = json_array_size(args), most = b->params->positional_count;
+	json_t *keywords = (json_t *)(uintptr_t)b->kwargs; /* jansson's iterators take it so */
+	size_t given = json_array_size(b->args), most = b->params->positional_count;
 
 	for (size_t i = 0; i < given && i < most; i++)
-		b->values[i] = json_array_get(args, i);
+		b->values[i] = json_array_get(b->args, i);
 	for (void *it = json_object_iter(keywords); it; it = json_object_iter_next(keywords, it))
 		if (bind_keyword(b, json_object_iter_key(it), json_object_iter_key_len(it),
 				 json_object_iter_value(it)) == -1)
 			return -1;
-	if (given > most)
+	if (given > most && !b->params->rest.name)
 		return fail_too_many(b, given);
 	if (check_missing(b, 0, most, "positional") == -1)
 		return -1;
@@ -272,12 +324,13 @@ static int bind(struct binding *b, const json_t *args, const json_t *kwargs)
 json_t *params_bind(const struct params *params, const char *function, const json_t *args,
 		    const json_t *kwargs, struct err *err)
 {
-	struct binding b = {.params = params, .function = function, .err = err};
+	struct binding b = {
+		.params = params, .function = function, .args = args, .kwargs = kwargs, .err = err};
 	json_t *result = NULL;
 
 	if (params->extra)
 		b.extra = json_object();
-	if (bind(&b, args, kwargs) == 0)
+	if (bind(&b) == 0)
 		result = collect(&b);
 	json_decref(b.extra);
 	return result;

@@ -31,7 +31,9 @@ struct param {
 struct params {
 	struct param list[PARAMS_MAX]; /* positional ones first, then keyword-only */
 	size_t count, positional_count;
-	char *extra; /* the name behind **, or NULL */
+	size_t only_positional; /* so many of the first cannot be named by a caller */
+	struct param rest;	/* behind *; name NULL when the list has none */
+	char *extra;		/* the name behind **, or NULL */
 };
 
 /* NULL past the last. */

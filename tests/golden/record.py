@@ -158,19 +158,60 @@ ARGS = [[], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4, 5]]
 KWARGS = [{}, {"a": 9}, {"b": 9}, {"k": 9}, {"z": 9}, {"z": 8, "y": 7}, {"a": 9, "k": 9}, {"b": 8, "c": 9}, {"k": 1, "m": 2, "n": 3}, {"": 1}]
 
 
-def record_params():
-    rows = []
-    for signature in SIGNATURES:
-        scope = {}
-        names = [p.strip().split("=")[0] for p in signature.split(",") if p.strip() and p.strip() != "*"]
-        pairs = ", ".join('("%s", %s)' % (n, n) for n in names if not n.startswith("**"))
-        rest = ", **extra" if "**extra" in signature else ""
-        exec("def send(%s): return dict([%s]%s)" % (signature, pairs, rest), scope)
-        for args in ARGS:
-            for kwargs in KWARGS:
-                got = outcome(lambda: json.dumps(scope["send"](*args, **kwargs)))
-                rows.append((signature, json.dumps(args), json.dumps(kwargs), got))
-    write("params/bind.tsv", rows)
+def call_of(signature):
+    """A function that gives back what it was called with, by name."""
+    def name(part):
+        return part.split("=")[0].lstrip("*")
+    parts = [part for part in signature.split(", ") if part not in ("", "*", "/")]
+    # A list, as JSON would make of the tuple anyway; **extra is merged behind.
+    pairs = ", ".join('("%s", %s)' % (name(part), name(part)) for part in parts if not part.startswith("**"))
+    rest = "".join(", " + part for part in parts if part.startswith("**"))
+    scope = {}
+    exec("def send(%s): return dict([%s]%s)" % (signature, pairs, rest), scope)
+    return scope["send"]
+
+
+def random_signature(rnd):
+    names = rnd.sample("a b c d e f to body html user_name x y z k m n".split(), 9)
+    positional = [names.pop() for _ in range(rnd.choice([0, 1, 1, 2, 2, 3, 4]))]
+    named = [names.pop() for _ in range(rnd.choice([0, 0, 0, 1, 2, 3]))]
+    plain = rnd.randint(0, len(positional))  # from there on they have defaults
+    parts = [name if i < plain else "%s=%d" % (name, i) for i, name in enumerate(positional)]
+    has_slash = positional and rnd.random() < 0.3
+    if has_slash:
+        parts.insert(rnd.randint(1, len(parts)), "/")
+    rest = rnd.random() < 0.25
+    if rest or named:
+        parts.append("*rest" if rest else "*")
+    parts += [name if rnd.random() < 0.5 else name + "=7" for name in named]
+    if not has_slash and rnd.random() < 0.25:
+        parts.append("**extra")
+    return ", ".join(parts), positional, named
+
+
+def random_call(rnd, positional, named):
+    values = [None, True, 0, -1.5, "", "w\u00f6rd", [1], {"k": []}]
+    args = [rnd.choice(values) for _ in range(max(0, len(positional) + rnd.choice([-2, -1, -1, 0, 0, 0, 1, 2])))]
+    left = positional[len(args):]
+    keys = rnd.sample(left, rnd.randint(0, len(left))) if rnd.random() < 0.7 else []
+    keys += [name for name in named if rnd.random() < 0.7]
+    if rnd.random() < 0.2 and positional:
+        keys.append(rnd.choice(positional))
+    if rnd.random() < 0.15:
+        keys.append(rnd.choice(["unknown", "", "zwei W\u00f6rter", "Body"]))
+    rnd.shuffle(keys)
+    return args, {key: rnd.choice(values) for key in keys}
+
+
+def record_params(path="params/bind.tsv", signatures=150):
+    rows = [(signature, args, kwargs) for signature in SIGNATURES for args in ARGS for kwargs in KWARGS]
+    rnd = random.Random(26)
+    for _ in range(signatures):
+        signature, positional, named = random_signature(rnd)
+        rows += [(signature, *random_call(rnd, positional, named)) for _ in range(12)]
+    write(path, [(signature, json.dumps(args), json.dumps(kwargs),
+                  outcome(lambda: json.dumps(call_of(signature)(*args, **kwargs))))
+                 for signature, args, kwargs in rows])
 
 
 # task_message -------------------------------------------------------------------------------------

@@ -50,12 +50,13 @@ static void assert_bind(const char *signature, const char *args, const char *kwa
 	ck_assert_str_eq(out.data, expected);
 }
 
-/* T-26 */
+/* T-26. PARAMS_GOLDEN: a longer file, of record_params(path, signatures). */
 START_TEST(calls_bind_and_fail_as_in_cpython)
 {
+	const char *path = getenv("PARAMS_GOLDEN");
 	struct golden g;
 
-	golden_open(&g, "tests/golden/params/bind.tsv");
+	golden_open(&g, path ? path : "tests/golden/params/bind.tsv");
 	while (golden_next(&g)) {
 		auto_str out = {.max = 10000};
 
@@ -120,6 +121,18 @@ START_TEST(a_tagged_value_becomes_text_for_str)
 		    "{}", "= {\"x\": \"11111111-1111-4111-8111-111111111111\"}");
 	assert_bind("x: str", "[{\"__type__\": \"bytes\", \"__value__\": \"abc\"}]", "{}",
 		    "= {\"x\": \"abc\"}");
+}
+END_TEST
+
+START_TEST(what_is_left_is_a_list_of_the_declared_type)
+{
+	assert_bind("a, *more: int, k = 0", "[1, 2, true]", "{}",
+		    "= {\"a\": 1, \"more\": [2, 1], \"k\": 0}");
+	assert_bind("*more: int", "[2, \"x\"]", "{}",
+		    "! send() argument 'more' must be int, not str");
+	/* Python takes it, but here both would have one name. */
+	assert_bind("*more, **extra", "[2]", "{\"more\": 1}",
+		    "! send() got an unexpected keyword argument 'more'");
 }
 END_TEST
 
@@ -190,6 +203,36 @@ START_TEST(a_list_is_written_in_one_form)
 	assert_format("**extra", "**extra");
 	assert_format("*, a: None | int = 0", "*, a: int | None = 0");
 	assert_format("a = true, b = null", "a: any = True, b: any = None");
+	assert_format("a,/,b", "a: any, /, b: any");
+	assert_format("a:int,/", "a: int, /");
+	assert_format("a=1,/,*r:str|None,k", "a: any = 1, /, *r: str | None, k: any");
+	assert_format("* r", "*r: any");
+	assert_format("*r,**x", "*r: any, **x");
+}
+END_TEST
+
+static void assert_python(const char *signature, const char *expected)
+{
+	struct params *params = parse(signature);
+	auto_str out = {.max = 10000};
+
+	ck_assert_int_eq(params_format_python(&out, params), 0);
+	ck_assert_str_eq(out.data ? out.data : "", expected);
+	params_free(params);
+}
+
+START_TEST(a_list_is_written_as_python)
+{
+	assert_python("", "");
+	assert_python("a, /, n: number | None, *r: float, k: bool = true",
+		      "a: Any, /, n: int | float | Decimal | None, *r: float, k: bool = True");
+	assert_python("a: list | None = [1, null, {\"k\": [true, -1.5]}], **x",
+		      "a: list | None = [1, None, {'k': [True, -1.5]}], **x");
+	assert_python("a = \"it's \\\"\\n\\ud83d\\ude00 \\u00e9\"",
+		      "a: Any = 'it\\'s \"\\n\xf0\x9f\x98\x80 \xc3\xa9'");
+	assert_python("a: float = NaN, b: float = -Infinity, c = 123456789012345678901",
+		      "a: float = float('NaN'), b: float = float('-Infinity'), "
+		      "c: Any = 123456789012345678901");
 }
 END_TEST
 
@@ -211,8 +254,22 @@ START_TEST(a_wrong_list_is_refused_with_its_place)
 				   "a default\n    a = 1, b\n           ^");
 	assert_refused("a, a", "line 1, column 4: 'a' is declared twice\n    a, a\n       ^");
 	assert_refused("a b", "line 1, column 3: a comma is missing\n    a b\n      ^");
-	assert_refused("*args", "line 1, column 2: a task takes no variable number of positional "
-				"arguments\n    *args\n     ^");
+	assert_refused("*a, *b", "line 1, column 5: * may stand only once\n    *a, *b\n        ^");
+	assert_refused("a, *a", "line 1, column 5: 'a' is declared twice\n    a, *a\n        ^");
+	assert_refused("a, **a", "line 1, column 4: 'a' is declared twice\n    a, **a\n       ^");
+	assert_refused("*a = []", "line 1, column 4: a comma is missing\n    *a = []\n       ^");
+	assert_refused("/, a", "line 1, column 1: named parameters must stand in front of /\n"
+			       "    /, a\n    ^");
+	assert_refused("a, /, /",
+		       "line 1, column 7: / may stand only once\n    a, /, /\n          ^");
+	assert_refused("*a, /",
+		       "line 1, column 5: / must stand in front of *\n    *a, /\n        ^");
+	assert_refused("a, /, **k", "line 1, column 7: / and ** do not go together: an extra "
+				    "argument could have the name of a parameter\n    a, /, **k\n"
+				    "          ^");
+	assert_refused("from", "line 1, column 1: 'from' is a keyword of Python\n    from\n    ^");
+	assert_refused("a, **in", "line 1, column 4: 'in' is a keyword of Python\n    a, **in\n"
+				  "       ^");
 	assert_refused("a, *",
 		       "line 1, column 4: named parameters must follow *\n    a, *\n       ^");
 	assert_refused("*, **k",
