@@ -62,9 +62,9 @@ void backend_chord_add(struct backend *b, const char *group_id, const char *task
 }
 
 void backend_chord_part(struct backend *b, const struct backend_chord_part *part,
-			backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx)
+			const struct backend_chord_events *events, void *ctx)
 {
-	b->driver->chord_part(b, part, member, got, ctx);
+	b->driver->chord_part(b, part, events, ctx);
 }
 
 void backend_chord_end(struct backend *b, const struct backend_chord_end *end,

@@ -112,14 +112,17 @@ struct backend_chord_state {
 	enum backend_chord_status status;
 	size_t count;	   /* parts that have reported */
 	const char *token; /* of who completes it, for backend_chord_end */
-	const char *group; /* as it was stored; NULL = none is kept */
+	const char *group; /* SAVED: as it was stored */
 	size_t group_len;
 };
-typedef void backend_chord_got_fn(void *ctx, const struct backend_chord_state *state,
-				  const struct err *err);
-/* COUNTED: before a COMPLETE the members come one by one, in order. An `index` of 0 begins anew:
- * a connection broke meanwhile. */
-typedef void backend_chord_member_fn(void *ctx, size_t index, const char *member, size_t len);
+/* COUNTED: before a COMPLETE the members come one by one, in order. `begin` comes before the first,
+ * and again when it all begins anew because a connection broke; `group` as it was stored, NULL =
+ * none is kept. */
+struct backend_chord_events {
+	void (*begin)(void *ctx, const char *group, size_t len);
+	void (*member)(void *ctx, const char *member, size_t len);
+	void (*got)(void *ctx, const struct backend_chord_state *state, const struct err *err);
+};
 
 /* The body of a completed chord has been sent, or the chord has failed. */
 struct backend_chord_end {
@@ -139,15 +142,15 @@ void backend_store(struct backend *b, const struct backend_record *record, backe
 void backend_get(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
 enum backend_chords backend_chords(const struct backend *b);
 /* These only where backend_chords is COUNTED or SAVED. Each waits out an outage and may be repeated
- * with the same ids. `done` and `got` are never NULL; an error is final. */
+ * with the same ids. `done` is never NULL; an error is final. */
 void backend_chord_start(struct backend *b, const struct backend_chord *chord,
 			 backend_done_fn *done, void *ctx);
 /* One more task will report: Task.add_to_chord. COUNTED only. */
 void backend_chord_add(struct backend *b, const char *group_id, const char *task_id,
 		       backend_done_fn *done, void *ctx);
-/* `member` may be NULL where the store is not COUNTED. */
+/* Only `got` is called where the store is not COUNTED. */
 void backend_chord_part(struct backend *b, const struct backend_chord_part *part,
-			backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx);
+			const struct backend_chord_events *events, void *ctx);
 void backend_chord_end(struct backend *b, const struct backend_chord_end *end,
 		       backend_done_fn *done, void *ctx);
 bool backend_is_full(const struct backend *b);
@@ -175,7 +178,7 @@ struct backend_driver {
 	void (*chord_add)(struct backend *b, const char *group_id, const char *task_id,
 			  backend_done_fn *done, void *ctx);
 	void (*chord_part)(struct backend *b, const struct backend_chord_part *part,
-			   backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx);
+			   const struct backend_chord_events *events, void *ctx);
 	void (*chord_end)(struct backend *b, const struct backend_chord_end *end,
 			  backend_done_fn *done, void *ctx);
 	bool (*is_full)(const struct backend *b);

@@ -525,11 +525,11 @@ static void redis_add_to_chord(struct backend *b, const char *group_id, const ch
 }
 
 static void redis_report_part(struct backend *b, const struct backend_chord_part *part,
-			      backend_chord_member_fn *member, backend_chord_got_fn *got, void *ctx)
+			      const struct backend_chord_events *events, void *ctx)
 {
 	const struct redis_keys *keys = &((struct backend_redis *)b)->keys;
 
-	chord_op_start(redis_chord_part(keys, part, member, got), b, NULL, ctx);
+	chord_op_start(redis_chord_part(keys, part, events), b, NULL, ctx);
 }
 
 static void redis_end_chord(struct backend *b, const struct backend_chord_end *end,

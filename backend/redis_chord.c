@@ -27,13 +27,10 @@ struct redis_chord {
 	size_t data_len;
 	bool is_error;
 
-	backend_chord_member_fn *member;
-	backend_chord_got_fn *got;
+	const struct backend_chord_events *events; /* of a part */
 	/* from the answers */
 	enum backend_chord_status status;
 	size_t count, read, read_bytes;
-	struct redis_arg group;
-	char *group_text;
 	char bytes[];
 };
 
@@ -107,7 +104,7 @@ static void token_make(char token[33])
 
 struct redis_op *redis_chord_part(const struct redis_keys *keys,
 				  const struct backend_chord_part *part,
-				  backend_chord_member_fn *member, backend_chord_got_fn *got)
+				  const struct backend_chord_events *events)
 {
 	const struct redis_arg data = {part->member, part->len};
 	auto_free char *id = part->index < 0
@@ -117,8 +114,7 @@ struct redis_op *redis_chord_part(const struct redis_keys *keys,
 
 	snprintf(op->chord->size, sizeof(op->chord->size), "%zu", part->size);
 	token_make(op->chord->token);
-	op->chord->member = member;
-	op->chord->got = got;
+	op->chord->events = events;
 	return op;
 }
 
@@ -138,8 +134,6 @@ size_t redis_chord_cost(const struct redis_chord *c)
 
 void redis_chord_free(struct redis_chord *c)
 {
-	if (c)
-		free(c->group_text);
 	free(c);
 }
 
@@ -150,12 +144,10 @@ void redis_chord_ended(const struct redis_op *op, const struct err *err)
 		.status = c->status,
 		.count = c->count,
 		.token = c->token,
-		.group = c->group_text,
-		.group_len = c->group.len,
 	};
 
 	if (c->kind == CHORD_PART)
-		c->got(op->ctx, &state, err);
+		c->events->got(op->ctx, &state, err);
 	else
 		op->done(op->ctx, err);
 }
@@ -239,7 +231,8 @@ static void members_tell(struct redis_op *op, const redisReply *members)
 
 		if (member->type != REDIS_REPLY_STRING)
 			continue;
-		c->member(op->ctx, c->read++, member->str, member->len);
+		c->events->member(op->ctx, member->str, member->len);
+		c->read++;
 		c->read_bytes += member->len;
 	}
 }
@@ -311,14 +304,11 @@ static void read_on(struct redis_op *op)
 		redis_conn_restart(op->conn, "output is full");
 }
 
-static void keep_group(struct redis_chord *c, const redisReply *reply)
+static void group_tell(struct redis_op *op, const redisReply *group)
 {
-	free(c->group_text);
-	c->group_text = NULL;
-	if (reply->type != REDIS_REPLY_STRING)
-		return;
-	c->group_text = mem_dup(reply->str, reply->len);
-	c->group.len = reply->len;
+	bool is_kept = group->type == REDIS_REPLY_STRING;
+
+	op->chord->events->begin(op->ctx, is_kept ? group->str : NULL, is_kept ? group->len : 0);
 }
 
 static bool is_number(const redisReply *reply, size_t at)
@@ -349,7 +339,7 @@ static void on_part(void *ctx, const redisReply *reply)
 		op->events->stored(op);
 		return;
 	}
-	keep_group(c, reply->element[2]);
+	group_tell(op, reply->element[2]);
 	members_tell(op, reply->element[3]);
 	c->status = BACKEND_CHORD_COMPLETE;
 	if (c->count <= FIRST_MEMBERS)

@@ -17,7 +17,7 @@ struct redis_op *redis_chord_add(const struct redis_keys *keys, const char *grou
 				 const char *task_id);
 struct redis_op *redis_chord_part(const struct redis_keys *keys,
 				  const struct backend_chord_part *part,
-				  backend_chord_member_fn *member, backend_chord_got_fn *got);
+				  const struct backend_chord_events *events);
 struct redis_op *redis_chord_end(const struct redis_keys *keys,
 				 const struct backend_chord_end *end);
 

@@ -10,7 +10,7 @@
 struct report {
 	struct fixture *fixture;
 	struct str members; /* with a newline behind each */
-	size_t member_count, restarts;
+	size_t member_count, begun;
 	enum backend_chord_status status;
 	size_t count;
 	char token[33];
@@ -19,16 +19,23 @@ struct report {
 	struct err err;
 };
 
-static inline void on_member(void *ctx, size_t index, const char *member, size_t len)
+static inline void on_begin(void *ctx, const char *group, size_t len)
 {
 	struct report *report = ctx;
 
-	if (index == 0 && report->member_count > 0) {
-		report->restarts++;
-		report->member_count = 0;
-		str_reset(&report->members);
-	}
-	ck_assert_uint_eq(index, report->member_count++);
+	report->begun++;
+	report->member_count = 0;
+	str_reset(&report->members);
+	free(report->group);
+	report->group = group ? mem_dup(group, len) : NULL;
+}
+
+static inline void on_member(void *ctx, const char *member, size_t len)
+{
+	struct report *report = ctx;
+
+	ck_assert_uint_gt(report->begun, 0);
+	report->member_count++;
 	str_add(&report->members, member, len);
 	str_addc(&report->members, '\n');
 }
@@ -43,7 +50,6 @@ static inline void on_report(void *ctx, const struct backend_chord_state *state,
 	report->status = state->status;
 	report->count = state->count;
 	snprintf(report->token, sizeof(report->token), "%s", state->token);
-	report->group = state->group ? mem_dup(state->group, state->group_len) : NULL;
 	if (err)
 		report->err = *err;
 }
@@ -72,11 +78,17 @@ static inline void start_chord(struct fixture *x, const char *group_id, size_t s
 	ck_assert_uint_eq(x->failed, 0);
 }
 
+static const struct backend_chord_events chord_events = {
+	.begin = on_begin,
+	.member = on_member,
+	.got = on_report,
+};
+
 static inline void report_begin(struct fixture *x, struct report *report,
 				const struct backend_chord_part *part)
 {
 	report_init(report);
-	backend_chord_part(x->backend, part, on_member, on_report, report);
+	backend_chord_part(x->backend, part, &chord_events, report);
 }
 
 /* Reports a part whose member is its id. */
