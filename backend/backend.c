@@ -5,6 +5,7 @@
 static const struct backend_driver *const drivers[] = {
 	&backend_redis_driver,
 	&backend_file_driver,
+	&backend_rpc_driver,
 	&backend_disabled_driver,
 };
 
@@ -27,8 +28,8 @@ struct backend *backend_open(const struct backend_options *options, struct err *
 		if (driver_speaks(drivers[i], url, scheme_len))
 			return drivers[i]->open(&effective, err);
 	err_set(err, ERR_UNSUPPORTED,
-		"result_backend: '%.*s' is not spoken here; use redis://, redis+socket://, file:// "
-		"or disabled://",
+		"result_backend: '%.*s' is not spoken here; use redis://, redis+socket://, rpc://, "
+		"file:// or disabled://",
 		scheme_len > 40 ? 40 : (int)scheme_len, url);
 	return NULL;
 }

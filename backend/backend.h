@@ -1,5 +1,5 @@
 /*
- * Result stores behind one interface; one const driver per kind (redis, file, disabled). A backend
+ * Result stores behind one interface; one const driver per kind (redis, file, rpc, ...). A backend
  * waits out an outage by itself: stores queue up to a bound and are sent again until the server has
  * confirmed them; nothing is dropped. At the bound backend_is_full says so and the worker stops
  * taking tasks.
@@ -18,10 +18,13 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "protocol/content.h"
 #include "protocol/state.h"
+#include "transport/broker.h"
 
 struct backend;
 struct redis_settings;
+struct result_record;
 
 struct backend_options {
 	uv_loop_t *loop;
@@ -44,6 +47,11 @@ struct backend_options {
 	/* Room again after backend_is_full. */
 	void (*on_room)(void *ctx);
 	void (*on_closed)(void *ctx);
+	/* As broker_publish, for a driver whose results are messages; NULL where there is no
+	 * broker. What it takes it confirms or refuses before the backend is closed. */
+	int (*publish)(void *ctx, const struct publication *p, broker_published_fn *done,
+		       void *done_ctx, struct err *err);
+	bool is_persistent; /* result_persistent: of those messages */
 	void *ctx;
 };
 
@@ -62,6 +70,10 @@ struct backend_record {
 	 * of a task that has not begun (result_is_waiting), else what stands there is kept. In one
 	 * step, where the store can do that. */
 	bool is_revoke;
+	struct content_label label; /* what `data` is written in */
+	/* Where the client waits that sent the task, and for what; NULL: nobody waits. Only for
+	 * results that are messages. */
+	const char *reply_to, *correlation_id;
 };
 
 /* `err` NULL: the record is stored (or a SUCCESS stood there and was kept). An error is final: the
@@ -191,6 +203,7 @@ struct backend {
 };
 extern const struct backend_driver backend_redis_driver;
 extern const struct backend_driver backend_file_driver;
+extern const struct backend_driver backend_rpc_driver;
 extern const struct backend_driver backend_disabled_driver;
 
 #endif

@@ -36,8 +36,10 @@ int result_encode(struct str *out, const struct result_record *r);
 /* {"exc_type": type, "exc_message": args, "exc_module": module}; `args` is JSON text of a list. */
 int result_exception(struct str *out, const char *module, const char *type, struct span args);
 
-/* As result_serializer and result_compression say: Celery puts a mark before what is compressed. */
-int result_pack(struct str *record, const struct content_form *form, struct err *err);
+/* As result_serializer and result_compression say: Celery puts a mark before what is compressed.
+ * *ret_label (may be NULL): what it is written in. */
+int result_pack(struct str *record, const struct content_form *form,
+		struct content_label *ret_label, struct err *err);
 /* Appends the JSON text of a stored record, whatever it is written in. With `options` only what
  * they accept; NULL accepts all. */
 int result_unpack(struct str *out, const char *record, size_t len,

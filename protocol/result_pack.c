@@ -11,13 +11,16 @@ static const char mark[] = "\0celery-compressed";
 #define MARK_LEN   sizeof(mark) /* with the NUL behind it */
 #define UNPACK_MAX ((size_t)256 << 20)
 
-int result_pack(struct str *record, const struct content_form *form, struct err *err)
+int result_pack(struct str *record, const struct content_form *form,
+		struct content_label *ret_label, struct err *err)
 {
 	struct content_label label;
 	struct str marked = STR_INIT(STR_MAX_DEFAULT);
 
 	if (content_encode(record, form, &label, err) < 0)
 		return -1;
+	if (ret_label)
+		*ret_label = label;
 	if (!label.compression)
 		return 0;
 	str_add(&marked, mark, MARK_LEN);

@@ -57,7 +57,7 @@ struct call {
 	double countdown_s, expires_s, timeout_s; /* < 0 = not given */
 	int64_t eta_us;				  /* TIME_UNSET = not given */
 	bool is_no_wait, is_json;
-	char id[37];
+	char id[37], reply_to[37];
 	bool is_published, is_answered;
 	struct err publish_err, result_err;
 	struct str record; /* empty: none yet */
@@ -206,7 +206,6 @@ static int publish(struct call *call, const struct task_message *t, const struct
 	struct exchange_def broadcast;
 	auto_free char *expiration =
 		mem_printf("%.0f", call->expires_s < 0 ? 0 : call->expires_s * 1000);
-	char reply_to[37];
 
 	if (routing_send(call->config->routing, call->name, &asked, &to, err) != 0)
 		return -1;
@@ -219,7 +218,7 @@ static int publish(struct call *call, const struct task_message *t, const struct
 		.content_type = label->type,
 		.content_encoding = label->encoding,
 		.correlation_id = call->id,
-		.reply_to = reply_to,
+		.reply_to = call->reply_to,
 		.expiration = call->expires_s < 0 ? NULL : expiration,
 		.priority = to.priority < 0 ? 0 : to.priority,
 		.delivery_mode = to.delivery_mode,
@@ -230,10 +229,64 @@ static int publish(struct call *call, const struct task_message *t, const struct
 	int result;
 
 	content_label_add(label, headers);
-	uuid4(reply_to);
 	result = broker_publish(call->client.broker, &p, on_published, call, err);
 	json_decref(headers);
 	return result;
+}
+
+/* Results come as messages, to a queue of our own. */
+static bool is_answered_by_message(const struct call *call)
+{
+	const char *backend = call->config->result_backend;
+
+	return !call->is_no_wait && backend &&
+	       (strcasecmp(backend, "rpc") == 0 || strncasecmp(backend, "rpc://", 6) == 0);
+}
+
+static void on_result_mail(void *ctx, struct message *message)
+{
+	struct call *call = ctx;
+	const struct content_options content = config_result_content(call->config);
+	const char *id = message->correlation_id;
+
+	if (!id || strcmp(id, call->id) != 0 || call->is_answered)
+		return;
+	str_reset(&call->record);
+	if (content_read(message, &content, &call->result_err) == 0) {
+		str_add(&call->record, message->body, message->body_len);
+		if (!state_is_ready(result_state_of(call->record.data, call->record.len)))
+			return;
+	}
+	call->is_answered = true;
+	client_wake(&call->client);
+}
+
+/* The default exchange brings what is sent to its name, whatever it is bound to. */
+static int listen_for_result(struct call *call, struct err *err)
+{
+	auto_free char *exchange = mem_printf("reply.%s.pidbox", call->config->control_exchange);
+	const struct mailbox_def def = {
+		.queue = call->reply_to,
+		.exchange = exchange,
+		.exchange_type = "direct",
+		.binding_key = call->reply_to,
+		.is_exclusive = true,
+		.ttl_s = -1,
+		.expires_s = -1,
+	};
+
+	return broker_listen(call->client.broker, &def, on_result_mail, call, err);
+}
+
+static int connect_broker(struct call *call, struct err *err)
+{
+	uuid4(call->id);
+	uuid4(call->reply_to);
+	if (client_open_broker(&call->client, err) != 0)
+		return -1;
+	if (is_answered_by_message(call) && listen_for_result(call, err) != 0)
+		return -1;
+	return client_await_broker(&call->client, CONNECT_LIMIT_S, err);
 }
 
 static int send_task(struct call *call, struct err *err)
@@ -251,9 +304,8 @@ static int send_task(struct call *call, struct err *err)
 	str_init(&body, max);
 	pyjson_dump(&args, call->args);
 	pyjson_dump(&kwargs, call->kwargs);
-	if (client_connect_broker(&call->client, CONNECT_LIMIT_S, err) != 0)
+	if (connect_broker(call, err) != 0)
 		return err_prefix(err, "broker: ");
-	uuid4(call->id);
 	fill_message(call, &message, &args, &kwargs);
 	if (task_message_write_body(&body, &message) != 0 || body.is_full)
 		result = err_set(err, ERR_LIMIT, "the message is larger than %zu bytes", max);
@@ -283,6 +335,16 @@ static void on_got(void *ctx, const char *record, size_t len, const struct err *
 		result_unpack(&call->record, record, len, &content, &call->result_err);
 	call->is_answered = true;
 	client_wake(&call->client);
+}
+
+static int await_message(struct call *call, struct err *err)
+{
+	if (!client_wait(&call->client, &call->is_answered, call->timeout_s))
+		return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s", call->id,
+			       call->timeout_s);
+	if (call->result_err.code != ERR_NONE)
+		return err_set(err, ERR_IO, "%s", call->result_err.text);
+	return 0;
 }
 
 /* 0 with the record of a finished task, or -1. */
@@ -375,6 +437,12 @@ static int run(struct call *call)
 		if (!call->is_no_wait)
 			fprintf(stderr, "smallage call: not waiting, result_backend is unset\n");
 		return CALL_SUCCEEDED;
+	}
+	if (is_answered_by_message(call)) {
+		if (await_message(call, &err) != 0)
+			return cmd_fail("call", &err,
+					err.code == ERR_TIMEOUT ? CALL_TIMED_OUT : CALL_FAILED);
+		return show(call);
 	}
 	if (client_connect_backend(&call->client, &err) != 0)
 		return cmd_fail("call", &err, CALL_FAILED);

@@ -236,6 +236,10 @@ static void check_backend(struct check *check, struct client *client)
 		say(check, "results", NULL, "disabled (no result_backend)");
 		return;
 	}
+	if (strncmp(url, "rpc", 3) == 0) {
+		say(check, "results", NULL, "messages to the client, over the broker (rpc://)");
+		return;
+	}
 	if (client_connect_backend(client, &err) != 0 ||
 	    client_probe_backend(client, check->timeout_s, &err) != 0) {
 		say(check, "results", &err, NULL);

@@ -163,6 +163,17 @@ static void on_backend_refused(void *ctx, const char *task_id, enum task_state s
 		w->consumer.finish.lost_records++;
 }
 
+static int publish_result(void *ctx, const struct publication *p, broker_published_fn *done,
+			  void *done_ctx, struct err *err)
+{
+	struct worker *w = ctx;
+	struct broker *broker = w->consumer.finish.broker;
+
+	if (!broker)
+		return err_set(err, ERR_REFUSED, "the broker connection is closed");
+	return broker_publish(broker, p, done, done_ctx, err);
+}
+
 static void on_backend_closed(void *ctx)
 {
 	struct worker *w = ctx;
@@ -188,6 +199,8 @@ static int open_backend(struct worker *w, struct err *err)
 		.on_refused = on_backend_refused,
 		.on_room = on_backend_room,
 		.on_closed = on_backend_closed,
+		.publish = publish_result,
+		.is_persistent = config->result_persistent,
 		.ctx = w,
 	};
 

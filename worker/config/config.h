@@ -66,6 +66,7 @@ struct config {
 	double result_expires;	       /* seconds; 0 = never */
 	double result_failure_expires; /* < 0 = as result_expires */
 	bool result_extended;
+	bool result_persistent;
 	/* worker */
 	enum config_pool worker_pool;
 	unsigned worker_concurrency;

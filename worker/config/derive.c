@@ -409,7 +409,7 @@ int derive_rest(struct config *c, struct config_store *s, struct err *err)
 	if (expand_member(&c->log_file, node, "log_file", err) != 0 ||
 	    expand_member(&c->pid_file, node, "pid_file", err) != 0 ||
 	    expand_member(&c->worker_state_db, node, "worker_state_db", err) != 0 ||
-	    derive_content(c, err) != 0 || check_mailbox(c, err) != 0)
+	    derive_content(c, s, err) != 0 || check_mailbox(c, err) != 0)
 		return -1;
 	write_back(c, s);
 	derive_tls_notices(c, s);

@@ -13,7 +13,7 @@ int derive_servers(struct config_store *s, struct err *err);
 /* After it was filled from the store. */
 int derive_rest(struct config *c, struct config_store *s, struct err *err);
 /* Of it: what messages and results are written in. config/derive_content.c */
-int derive_content(struct config *c, struct err *err);
+int derive_content(struct config *c, struct config_store *s, struct err *err);
 /* Of that: signers. config/derive_auth.c */
 int derive_auth(struct config *c, struct err *err);
 /* Folder for status sockets: $XDG_RUNTIME_DIR/smallage, /run/smallage or /tmp/smallage-<uid>, the

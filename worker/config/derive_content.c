@@ -63,7 +63,22 @@ static int derive_result(struct config *c, struct err *err)
 				&c->result_form.compression, err);
 }
 
-int derive_content(struct config *c, struct err *err)
+/* Celery compresses records that are one value under a key in Redis or a file, and no others. */
+static void drop_compression(struct config *c, struct config_store *s)
+{
+	static const char *const others[] = {"rpc", "db+", "database+", "cache+"};
+	const char *url = c->result_backend;
+
+	for (size_t i = 0; url && i < sizeof(others) / sizeof(others[0]); i++) {
+		if (strncmp(url, others[i], strlen(others[i])) != 0)
+			continue;
+		if (c->result_form.compression)
+			config_store_notice(s, "result_compression has no effect on %s", others[i]);
+		c->result_form.compression = NULL;
+	}
+}
+
+int derive_content(struct config *c, struct config_store *s, struct err *err)
 {
 	if (check_accepted("accept_content", c->accept_content, err) < 0 ||
 	    find_serializer("task_serializer", c->task_serializer, &c->task_form.serializer, err) <
@@ -71,6 +86,7 @@ int derive_content(struct config *c, struct err *err)
 		return -1;
 	if (derive_result(c, err) < 0 || derive_auth(c, err) < 0)
 		return -1;
+	drop_compression(c, s);
 	c->task_form.auth = c->result_form.auth = c->auth;
 	c->mail_form = c->task_form;
 	return find_compression("task_compression", c->task_compression, &c->task_form.compression,

@@ -67,7 +67,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"result_cache_max", NULL, NULL},
 	{"result_exchange", NULL, NULL},
 	{"result_exchange_type", NULL, NULL},
-	{"result_persistent", NULL, NULL},
 	{"result_chord_", NULL, "chords come with a later version"},
 	{"result_backend_", NULL, NULL},
 	{"redis_max_connections", NULL, NULL},

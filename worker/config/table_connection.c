@@ -77,7 +77,7 @@ const struct config_row config_rows_connection[] = {
 	 .type = CONFIG_URL,
 	 .field = FIELD(result_backend),
 	 .help = "Where results go: redis://:password@host:6379/0, rediss://..., "
-		 "sentinel://..., file:///folder, "
+		 "sentinel://..., rpc:// (to the client, over the broker), file:///folder, "
 		 "disabled://. Unset: as Celery none, or files when broker_url is unset too.",
 	 .option = "result-backend",
 	 .arg = "URL",

@@ -42,6 +42,13 @@ const struct config_row config_rows_result[] = {
 	 .fallback = "false",
 	 .old = {"CELERY_RESULT_EXTENDED"},
 	 .help = "Store name, arguments, worker, queue and retries with the result."},
+	{.name = "result_persistent",
+	 .type = CONFIG_BOOL,
+	 .field = FIELD(result_persistent),
+	 .fallback = "false",
+	 .null_text = "false",
+	 .old = {"CELERY_RESULT_PERSISTENT"},
+	 .help = "Results that are messages (rpc://) outlive a restart of the broker."},
 
 };
 const size_t config_rows_result_count = sizeof(config_rows_result) / sizeof(config_rows_result[0]);

@@ -46,14 +46,14 @@ static void tell_refused(struct consumer *c, const char *id, const char *type, c
 	outcome_clear(&o);
 }
 
-static void store_failure(struct consumer *c, const char *id, const char *module, const char *type,
-			  const char *text)
+static void store_failure(struct consumer *c, const struct task_message *m, const char *module,
+			  const char *type, const char *text)
 {
 	auto_str args = STR_INIT(65536);
 
 	text_args(&args, text);
-	record_store_unrun(&c->finish, id, module, type, (struct span){args.data, args.len});
-	tell_refused(c, id, type, text);
+	record_store_unrun(&c->finish, m, module, type, (struct span){args.data, args.len});
+	tell_refused(c, m->id, type, text);
 }
 
 /* What is logged and answered for each kind of message that cannot run. */
@@ -85,9 +85,9 @@ static void refuse(struct consumer *c, struct delivery d, enum intake intake,
 	}
 	answer(c, d, ANSWER_REJECT);
 	if (intake == INTAKE_ETA_OVERFLOW)
-		store_failure(c, m->id, "builtins", "OverflowError", "date value out of range");
+		store_failure(c, m, "builtins", "OverflowError", "date value out of range");
 	if (intake == INTAKE_BAD_KWARGS)
-		store_failure(c, m->id, "celery.exceptions", "InvalidTaskError", why->text);
+		store_failure(c, m, "celery.exceptions", "InvalidTaskError", why->text);
 }
 
 static void refuse_unknown_task(struct consumer *c, struct delivery d, const struct task_message *m)
@@ -99,7 +99,7 @@ static void refuse_unknown_task(struct consumer *c, struct delivery d, const str
 		  m->task);
 	answer(c, d, ANSWER_REJECT);
 	if (m->id)
-		store_failure(c, m->id, "celery.exceptions", "NotRegistered", m->task);
+		store_failure(c, m, "celery.exceptions", "NotRegistered", m->task);
 }
 
 struct refusal {
@@ -110,8 +110,9 @@ struct refusal {
 static void refuse_step(void *ctx, const struct signature *step)
 {
 	const struct refusal *refusal = ctx;
+	const struct task_message m = {.id = step->task_id, .reply_to = step->reply_to};
 
-	store_failure(refusal->consumer, step->task_id, "builtins", refusal->type, refusal->text);
+	store_failure(refusal->consumer, &m, "builtins", refusal->type, refusal->text);
 }
 
 /* Links, errbacks and chains of plain tasks only: running a task and dropping what is to follow it
@@ -133,7 +134,7 @@ static bool refuse_canvas(struct consumer *c, struct delivery d, const struct ta
 	c->finish.counts.invalid++;
 	log_error("Task %s[%s] refused: %s", m->task, m->id, text);
 	answer(c, d, ANSWER_REJECT);
-	store_failure(c, m->id, "builtins", refusal.type, text);
+	store_failure(c, m, "builtins", refusal.type, text);
 	canvas_each_step_left(m, refuse_step, &refusal);
 	return true;
 }

@@ -77,8 +77,8 @@ int record_store_step(struct finish *f, const struct signature *step,
  * time: nothing waits for it. False when too much waits already. */
 bool record_revoke(struct finish *f, const char *id);
 /* For messages that never became a request. `args` is JSON text of a list. */
-void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
-			struct span args);
+void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
+			const char *type, struct span args);
 
 /* finish/publisher.c: sends the message of a retry, or of what follows a task; `done` runs once the
  * broker has it. Returns -1 when the bound of waiting publishes is reached. */

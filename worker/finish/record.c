@@ -15,7 +15,8 @@
 #define TEXT_KEEP ((size_t)64 << 10)
 
 /* The record's text into f->text. */
-static int record_write(struct finish *f, const struct result_record *out, struct err *err)
+static int record_write(struct finish *f, const struct result_record *out,
+			struct content_label *ret_label, struct err *err)
 {
 	struct str *text = &f->text;
 
@@ -23,11 +24,12 @@ static int record_write(struct finish *f, const struct result_record *out, struc
 	text->max = 4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD;
 	if (result_encode(text, out) < 0)
 		return err_set(err, ERR_LIMIT, "it is too large");
-	return result_pack(text, &f->config->result_form, err);
+	return result_pack(text, &f->config->result_form, ret_label, err);
 }
 
 /* Of a result that result_serializer has no form for: Celery stores the exception instead. */
-static int record_write_failure(struct finish *f, const struct result_record *out, struct err *why)
+static int record_write_failure(struct finish *f, const struct result_record *out,
+				struct content_label *ret_label, struct err *why)
 {
 	auto_str exception = STR_INIT(RECORD_OVERHEAD);
 	auto_str args = STR_INIT(RECORD_OVERHEAD);
@@ -43,7 +45,7 @@ static int record_write_failure(struct finish *f, const struct result_record *ou
 	failure.children = (struct span){0};
 	failure.name = NULL; /* with it args and kwargs, which may be what has no form */
 	err_clear(why);
-	return record_write(f, &failure, why);
+	return record_write(f, &failure, ret_label, why);
 }
 
 /* -1 when there is no text of it (logged). */
@@ -52,14 +54,14 @@ static int store(struct finish *f, const struct result_record *out, struct backe
 {
 	struct str *text = &f->text;
 	struct err err = {0};
-	int result = record_write(f, out, &err);
+	int result = record_write(f, out, &record->label, &err);
 
 	if (result < 0 && err.code == ERR_UNSUPPORTED &&
 	    (record->state == TASK_SUCCESS || record->state == TASK_FAILURE)) {
 		log_error("The result of task %s is stored as a failure: %s", out->task_id,
 			  err.text);
 		record->state = TASK_FAILURE;
-		result = record_write_failure(f, out, &err);
+		result = record_write_failure(f, out, &record->label, &err);
 	}
 	if (result < 0) {
 		log_error("A result could not be stored: the record of task %s: %s", out->task_id,
@@ -134,6 +136,8 @@ int record_store(struct finish *f, struct request *r, const struct finish_record
 	struct backend_record stored = {
 		.state = record->state,
 		.is_only = is_only_record(f, r, record->state),
+		.reply_to = m->reply_to,
+		.correlation_id = m->correlation_id,
 	};
 
 	r->has_record = true;
@@ -167,15 +171,17 @@ int record_store_step(struct finish *f, const struct signature *step,
 		out.kwargs = (struct span){kwargs.data, kwargs.len};
 		out.retries = step->retries;
 	}
-	return store(f, &out, &(struct backend_record){.state = record->state}, done, ctx);
+	return store(f, &out,
+		     &(struct backend_record){.state = record->state, .reply_to = step->reply_to},
+		     done, ctx);
 }
 
-void record_store_unrun(struct finish *f, const char *id, const char *module, const char *type,
-			struct span args)
+void record_store_unrun(struct finish *f, const struct task_message *m, const char *module,
+			const char *type, struct span args)
 {
 	auto_str exception = STR_INIT(RECORD_OVERHEAD);
 
-	if (!f->backend || !id)
+	if (!f->backend || !m->id)
 		return;
 	result_exception(&exception, module, type, args);
 	struct result_record out = {
@@ -183,9 +189,13 @@ void record_store_unrun(struct finish *f, const char *id, const char *module, co
 		.result = {exception.data, exception.len},
 		.date_done_us = clock_wall_us(),
 		.date_offset_s = f->config->timezone_offset_s,
-		.task_id = id,
+		.task_id = m->id,
 	};
-	store(f, &out, &(struct backend_record){.state = TASK_FAILURE}, NULL, NULL);
+	store(f, &out,
+	      &(struct backend_record){.state = TASK_FAILURE,
+				       .reply_to = m->reply_to,
+				       .correlation_id = m->correlation_id},
+	      NULL, NULL);
 }
 
 static void on_revoke_stored(void *ctx, const struct err *err)

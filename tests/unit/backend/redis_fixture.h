@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "backend/backend.h"
 #include "base/mem.h"
+#include "tests/unit/backend/record.h"
 #include "tests/unit/support/redis_server.h"
 #include "tests/unit/support/run_loop.h"
 
@@ -136,7 +136,7 @@ static inline void tear_down(struct fixture *x)
 static inline void store_as(struct fixture *x, const char *id, enum task_state state,
 			    const char *text)
 {
-	struct backend_record record = {id, state, false, text, strlen(text), false};
+	struct backend_record record = record_of(id, state, text, false);
 
 	backend_store(x->backend, &record, on_done, x);
 }
@@ -145,7 +145,7 @@ static inline void store_as(struct fixture *x, const char *id, enum task_state s
 static inline void store_only(struct fixture *x, const char *id, enum task_state state,
 			      const char *text)
 {
-	struct backend_record record = {id, state, true, text, strlen(text), false};
+	struct backend_record record = record_of(id, state, text, true);
 
 	backend_store(x->backend, &record, on_done, x);
 }
@@ -153,7 +153,7 @@ static inline void store_only(struct fixture *x, const char *id, enum task_state
 /* Without `done`. */
 static inline void store_silently(struct fixture *x, const char *id, const char *text)
 {
-	struct backend_record record = {id, TASK_SUCCESS, true, text, strlen(text), false};
+	struct backend_record record = record_of(id, TASK_SUCCESS, text, true);
 
 	backend_store(x->backend, &record, NULL, NULL);
 }

@@ -9,8 +9,9 @@
 
 static inline void store_revoke(struct fixture *x, const char *id)
 {
-	struct backend_record record = {id, TASK_REVOKED, false, REVOKED, strlen(REVOKED), true};
+	struct backend_record record = record_of(id, TASK_REVOKED, REVOKED, false);
 
+	record.is_revoke = true;
 	backend_store(x->backend, &record, on_done, x);
 }
 

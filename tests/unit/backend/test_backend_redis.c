@@ -101,7 +101,7 @@ static void set_packed(struct fixture *x, const char *key, const char *text, con
 	auto_str record = STR_INIT(4096);
 
 	str_puts(&record, text);
-	ck_assert_int_eq(result_pack(&record, &form, NULL), 0);
+	ck_assert_int_eq(result_pack(&record, &form, NULL, NULL), 0);
 	freeReplyObject(ask(x, "SET %s %b", key, record.data, record.len));
 }
 

@@ -55,7 +55,7 @@ START_TEST(a_record_is_packed_as_celery_packs_it)
 			auto_str out = STR_INIT(4096);
 
 			str_puts(&record, SUCCESS);
-			ck_assert_int_eq(result_pack(&record, &form, NULL), 0);
+			ck_assert_int_eq(result_pack(&record, &form, NULL, NULL), 0);
 			if (k == 0)
 				ck_assert_mem_eq(record.data,
 						 "\0celery-compressed\0application/x-gzip\0x\x9c",
