@@ -15,6 +15,7 @@
 #include "worker/consume/consumer.h"
 #include "worker/control/http.h"
 #include "worker/control/http_library.h"
+#include "worker/startup.h"
 #include "worker/task/plugin.h"
 
 #define DUMP_MAX ((size_t)1 << 20)
@@ -82,21 +83,6 @@ static void show_settings(struct check *check)
 		printf("           note: %s\n", *notice);
 }
 
-static int load_plugins(struct check *check, struct err *err)
-{
-	const char *const *modules = (const char *const *)check->config->task_modules;
-	auto_free char *shipped = plugin_default_dir();
-
-	if (plugin_load_path(check->registry, shipped, modules, err) < 0)
-		return -1;
-	for (char **path = check->config->imports; path && *path; path++)
-		if (plugin_load_path(check->registry, *path, modules, err) < 0)
-			return -1;
-	for (unsigned i = 0; i < registry_plugin_count(check->registry); i++)
-		config_declare(check->config, registry_plugin_at(check->registry, i)->settings);
-	return config_check_unknown(check->config, err);
-}
-
 /* A task once with its parameters, then the other names it answers under. */
 static void show_task(const struct check *check, unsigned index)
 {
@@ -116,7 +102,7 @@ static void show_tasks(struct check *check)
 {
 	struct err err = {0};
 	auto_free char *found = NULL;
-	int result = load_plugins(check, &err);
+	int result = startup_load_plugins(check->registry, check->config, &err);
 
 	found = mem_printf("%u tasks of %u plug-ins", registry_count(check->registry),
 			   registry_plugin_count(check->registry));

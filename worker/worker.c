@@ -24,7 +24,7 @@
 #include "worker/redis_config.h"
 #include "worker/request/statedb.h"
 #include "worker/shutdown.h"
-#include "worker/task/plugin.h"
+#include "worker/startup.h"
 
 struct worker {
 	struct config *config;
@@ -54,51 +54,6 @@ static enum pool_kind pool_kind_of(enum config_pool pool)
 		break;
 	}
 	return POOL_PREFORK;
-}
-
-static int open_log(const struct config *config, struct err *err)
-{
-	enum log_format format = LOG_AUTO;
-
-	if (config->log_format && strcmp(config->log_format, "json") == 0)
-		format = LOG_JSON;
-	else if (config->log_format && strcmp(config->log_format, "text") == 0)
-		format = LOG_TEXT;
-	if (log_open(config->log_file, format, log_level_parse(config->log_level, LOG_WARNING)) < 0)
-		return err_errno(err, "cannot open the log file '%s'", config->log_file);
-	log_set_process("MainProcess");
-	return 0;
-}
-
-/* The user's template folders, then the shipped one. */
-static char **list_template_dirs(const struct config *config)
-{
-	size_t count = 0;
-
-	while (config->template_dirs && config->template_dirs[count])
-		count++;
-	char **dirs = mem_calloc(count + 2, sizeof(*dirs));
-
-	for (size_t i = 0; i < count; i++)
-		dirs[i] = mem_strdup(config->template_dirs[i]);
-	dirs[count] = plugin_share_dir("templates");
-	return dirs;
-}
-
-static int load_plugins(struct worker *w, struct err *err)
-{
-	const char *const *modules = (const char *const *)w->config->task_modules;
-	auto_free char *shipped = plugin_default_dir();
-
-	if (plugin_load_path(w->registry, shipped, modules, err) < 0)
-		return -1;
-	for (char **path = w->config->imports; path && *path; path++)
-		if (plugin_load_path(w->registry, *path, modules, err) < 0)
-			return -1;
-	for (unsigned i = 0; i < registry_plugin_count(w->registry); i++)
-		if (registry_plugin_at(w->registry, i)->settings)
-			config_declare(w->config, registry_plugin_at(w->registry, i)->settings);
-	return config_check_unknown(w->config, err);
 }
 
 /* Connections and inotify watches of a busy worker pass the usual soft limit of 1024. */
@@ -413,9 +368,7 @@ static void worker_clear(struct worker *w)
 		uv_loop_close(&w->loop);
 	}
 	registry_free(w->registry);
-	for (char **dir = w->template_dirs; dir && *dir; dir++)
-		free(*dir);
-	free(w->template_dirs);
+	startup_free_dirs(w->template_dirs);
 	config_free(w->config);
 }
 
@@ -436,14 +389,15 @@ static int fail(const struct worker *w, const struct err *err)
 static int prepare(struct worker *w, int argc, char **argv, struct err *err)
 {
 	w->config = config_load(argc, argv, NULL, err);
-	if (!w->config || open_log(w->config, err) < 0)
+	if (!w->config || startup_open_log(w->config, err) < 0)
 		return -1;
 	w->registry = registry_new();
-	w->template_dirs = list_template_dirs(w->config);
-	if (load_plugins(w, err) < 0 || daemon_begin(w->config, err) < 0)
+	w->template_dirs = startup_template_dirs(w->config);
+	if (startup_load_plugins(w->registry, w->config, err) < 0 ||
+	    daemon_begin(w->config, err) < 0)
 		return -1;
 	/* The standard error of a daemon is another one. */
-	if (w->config->detach && !w->config->log_file && open_log(w->config, err) < 0)
+	if (w->config->detach && !w->config->log_file && startup_open_log(w->config, err) < 0)
 		return -1;
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);
