@@ -47,7 +47,7 @@ LIB_OBJ := $(filter-out $(MAIN_OBJ),$(OBJ))
 BIN := $(B)/bin/smallage
 
 # Tasks of the integration tests; not installed.
-TEST_SO := $(B)/lib/smallage/test-tasks/testtasks.so
+TEST_SO := $(foreach p,testtasks canvastasks,$(B)/lib/smallage/test-tasks/$(p).so)
 
 # A folder of tasks/ is one plug-in; what it links besides is in its `libs` file (pkg-config names).
 PLUGINS := $(patsubst tasks/%/,%,$(filter %/,$(wildcard tasks/*/)))
@@ -77,7 +77,8 @@ $(B)/lib/smallage/tasks/$(1).so: $(patsubst %.c,$(B)/plugin/%.o,$(wildcard tasks
 endef
 $(foreach p,$(PLUGINS),$(eval $(call plugin_rule,$(p))))
 
-$(TEST_SO): $(B)/plugin/tests/plugin/testtasks/testtasks.o
+.SECONDEXPANSION:
+$(TEST_SO): $(B)/lib/smallage/test-tasks/%.so: $(B)/plugin/tests/plugin/$$*/$$*.o
 	@mkdir -p $(@D)
 	$(call say,LINK $@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -shared -o $@ $^ $(shell pkg-config --libs jansson)

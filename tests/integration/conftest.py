@@ -76,6 +76,17 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests of many cases say about their number."""
+    lines = [f"{report.nodeid.split('::')[-1]}: {value}"
+             for reports in terminalreporter.stats.values() for report in reports
+             for name, value in getattr(report, "user_properties", ()) if name == "compared"
+             and report.when == "call"]
+    if lines:
+        terminalreporter.section("compared")
+        terminalreporter.write("\n".join(sorted(lines)) + "\n")
+
+
 @pytest.fixture(scope="session")
 def rabbit():
     with services.RabbitMQ() as server:

@@ -39,6 +39,7 @@ class Worker:
 
     broker: whose settings (BrokerBase.settings) count besides.
     judge: run Celery's worker (default: what SMALLAGE_WORKER says), in the interpreter `python`.
+    plugins: test tasks, those of the judge and ours by the same names.
     alone: Celery's worker does not look for others (the second that takes is long in a test)."""
 
     count = 0
@@ -46,7 +47,7 @@ class Worker:
     def __init__(self, folder, broker_url, backend_url, *options, concurrency=2, queues=None,
                  pool=None, settings=None, env=None, name=None, level="INFO", ready=True,
                  judge=JUDGE, binary=None, prefix=(), alone=True, python=sys.executable,
-                 broker=None):
+                 broker=None, plugins=("testtasks",)):
         Worker.count += 1
         self.node = name or f"w{Worker.count}-{os.getpid()}@test"
         self.dir = pathlib.Path(folder)
@@ -75,6 +76,8 @@ class Worker:
             if backend_url:
                 command += ["--result-backend", backend_url]
             command += ["worker", *shared]
+            if len(plugins) > 1:
+                command += ["-I", ",".join(plugins[1:])]
             if alone:
                 command += ["--without-mingle", "--without-gossip"]
         else:
@@ -94,8 +97,9 @@ class Worker:
                 file = self.dir / f"settings-{Worker.count}.yaml"
                 file.write_text(json.dumps(settings))
                 command += ["--config", str(file)]
-            plugin = BUILD / "lib/smallage/test-tasks/testtasks.so"
-            command += [*shared, "-I", str(plugin)]
+            command += shared
+            for plugin in plugins:
+                command += ["-I", str(BUILD / f"lib/smallage/test-tasks/{plugin}.so")]
         clean.update(env or {})
         self.command = [*prefix, *command, *map(str, options)]
         self.started = time.monotonic()

@@ -1,0 +1,169 @@
+"""The compositions that are compared: each kind of task in each place, then random ones by seed."""
+import itertools
+import random
+
+from compositions import Node, features, task
+
+
+def mark(**more):
+    return task("mark", **more)
+
+
+def error(**more):
+    return task("note_error", **more)
+
+
+def chain(*parts, **more):
+    return Node("chain", *parts, **more)
+
+
+def group(*parts, **more):
+    return Node("group", *parts, **more)
+
+
+def chord(parts, body, **more):
+    return Node("chord", *parts, body=body, **more)
+
+
+def swap(inner, **more):
+    return task("swap", inner=inner, **more)
+
+
+# What a task in a composition can do.
+TASKS = {
+    "mark": mark(), "immutable": mark(immutable=True), "quiet": task("quiet"),
+    "fail": task("fail"), "again": task("again"), "give_up": task("give_up"),
+    "skip": task("skip"), "expired": mark(expired=True), "nap": task("nap"),
+    "turn_down": task("turn_down"),
+}
+# Where it can stand.
+PLACES = [
+    lambda x: x,
+    lambda x: mark(links=[x]),
+    lambda x: x.with_(links=[mark()]),
+    lambda x: x.with_(links=[mark(), mark(immutable=True)]),
+    lambda x: x.with_(errbacks=[error()]),
+    lambda x: x.with_(errbacks=[error(), error(immutable=False)], links=[mark()]),
+    lambda x: x.with_(errbacks=[task("note_failure")]),
+    lambda x: x.with_(errbacks=[group(error(), error())]),
+    lambda x: chain(x, mark()),
+    lambda x: chain(mark(), x, mark()),
+    lambda x: chain(mark(), x),
+    lambda x: chain(mark(), x, mark(), errbacks=[error()]),
+    lambda x: chain(mark(), x, links=[mark()]),
+    lambda x: group(x, mark()),
+    lambda x: group(chain(mark(), x), chain(x, mark())),
+    lambda x: chord([mark(), x], mark()),
+    lambda x: chord([x, mark()], mark(errbacks=[error()])),
+    lambda x: chord([x, mark()], mark(), links=[mark()]),
+    lambda x: chord([mark(), mark()], x),
+    lambda x: chord([mark(), mark()], chain(x, mark())),
+    lambda x: chord([mark(), mark()], group(x, mark())),
+    lambda x: chord([mark(), x], group(mark(), mark())),
+    lambda x: chord([mark(), x], group(mark(), mark()), errbacks=[error()]),
+    lambda x: chord([chain(mark(), x), mark()], mark()),
+    lambda x: chord([chain(x, mark()), mark()], mark()),
+    lambda x: chord([group(mark(), x), mark()], mark()),
+    lambda x: chain(mark(), group(mark(), x), mark()),
+    lambda x: chain(mark(), group(mark(), x), mark(), mark(), errbacks=[error()]),
+    lambda x: chain(mark(), group(x, mark())),
+    lambda x: chain(group(mark(), x), mark(), group(mark(), mark()), mark()),
+    lambda x: chain(mark(), x, group(mark(), mark()), mark()),
+    lambda x: mark(links=[chain(x, mark())]),
+    lambda x: mark(links=[group(x, mark())]),
+    lambda x: mark(links=[chord([mark(), x], mark())]),
+    lambda x: mark(links=[group(x, mark()), mark(), x]),
+    lambda x: chord([chord([mark(), x], mark()), mark()], mark()),
+    lambda x: chord([mark(), mark()], chord([mark(), x], mark())),
+    lambda x: swap(x),
+    lambda x: swap(mark(), links=[x]),
+    lambda x: swap(x, links=[mark()], errbacks=[error()]),
+    lambda x: swap(chain(mark(), x)),
+    lambda x: swap(group(mark(), x)),
+    lambda x: swap(chord([mark(), x], mark())),
+    lambda x: chain(mark(), swap(x), mark()),
+    lambda x: chain(mark(), swap(chain(mark(), x)), mark()),
+    lambda x: chord([mark(), swap(x)], mark()),
+    lambda x: chord([mark(), swap(chain(mark(), x))], mark()),
+    lambda x: task("send", inner=x),
+    lambda x: task("send", inner=chain(mark(), x)),
+    lambda x: task("send", inner=chord([mark(), x], mark())),
+    lambda x: chord([mark(), task("grow", inner=x)], mark()),
+]
+OTHERS = [
+    Node("map"), Node("starmap"), chain(mark(), Node("map"), mark()),
+    chain(mark(), Node("starmap"), mark()), chain(mark(), Node("chunks")),
+    chord([Node("map"), Node("starmap")], mark()), mark(links=[Node("map")]),
+    chord([Node("map"), mark()], Node("starmap")), swap(Node("map")),
+    chain(mark(), chord([], mark()), mark()), chord([mark()], mark()), swap(swap(mark())),
+    chain(swap(swap(chain(mark(), mark()))), mark()), chain(mark(), swap(group(mark(), mark())),
+                                                            mark()),
+]
+
+
+def systematic():
+    """Every task in every place, those with few tasks first."""
+    found = [place(one) for one, place in itertools.product(TASKS.values(), PLACES)]
+    return sorted(OTHERS + found, key=lambda node: node.size)
+
+
+class Random:
+    """Compositions of up to three levels."""
+
+    def __init__(self, seed):
+        self.random = random.Random(f"compositions {seed}")
+
+    def make(self, depth=3):
+        kind = self.random.choices(("task", "chain", "group", "chord"),
+                                   (3 if depth < 3 else 0, 4, 2, 3))[0] if depth else "task"
+        return getattr(self, f"_{kind}")(depth)
+
+    def _parts(self, low, high, depth):
+        return [self.make(depth - 1) for _ in range(self.random.randint(low, high))]
+
+    def _decorated(self, node, depth):
+        """Links and errbacks, now and then."""
+        if depth and node.kind != "group" and self.random.random() < 0.15:
+            node = node.with_(links=self._parts(1, 2, min(depth, 2)))
+        if self.random.random() < 0.15:
+            node = node.with_(errbacks=[error() for _ in range(self.random.randint(1, 2))])
+        return node
+
+    def _task(self, depth):
+        names = list(TASKS)
+        node = TASKS[self.random.choices(names, (12, 2, 1, 2, 2, 1, 1, 1, 1, 0))[0]]
+        if depth and self.random.random() < 0.1:
+            node = swap(self.make(depth - 1))
+        elif self.random.random() < 0.05:
+            node = Node(self.random.choice(("map", "starmap")))
+        return self._decorated(node, depth)
+
+    def _chain(self, depth):
+        return self._decorated(chain(*self._parts(2, 4, depth)), depth)
+
+    def _group(self, depth):
+        return self._decorated(group(*self._parts(1, 3, depth)), depth)
+
+    def _chord(self, depth):
+        return self._decorated(chord(self._parts(1, 3, depth), self.make(depth - 1)), depth)
+
+
+def randoms(seed, count, largest=16):
+    maker, found = Random(seed), []
+    while len(found) < count:
+        node = maker.make()
+        if node.size <= largest:
+            found.append(node)
+    return found
+
+
+def without(nodes, words):
+    """(those that need none of these features, {word: how many were left out for it})"""
+    kept, left = [], {}
+    for node in nodes:
+        needed = sorted(features(node) & set(words))
+        if not needed:
+            kept.append(node)
+        for word in needed:
+            left[word] = left.get(word, 0) + 1
+    return kept, left

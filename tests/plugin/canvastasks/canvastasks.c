@@ -1,0 +1,74 @@
+/*
+ * The tasks of compositions, the same as tests/integration/pyworker/canvastasks.py: each gives back
+ * its tag and what it was called with, so that a result tells its whole descent. Not installed.
+ */
+#include <smallage/task.h>
+
+/* Seconds. Celery stores RETRY when the next try is on its way already: another worker must not be
+ * quicker. */
+#define SOON 0.3
+
+/* [tag, value] */
+static json_t *mark(struct sm_job *job)
+{
+	return json_pack("[O, O]", sm_json(job, "tag"), sm_json(job, "value"));
+}
+
+static json_t *nap(struct sm_job *job)
+{
+	if (sm_sleep(job, sm_float(job, "seconds")) != 0)
+		return sm_raise_args(job, "SoftTimeLimitExceeded", json_array());
+	return mark(job);
+}
+
+static json_t *fail(struct sm_job *job)
+{
+	return sm_raise_args(job, "ValueError", json_pack("[s, O]", "failed", sm_json(job, "tag")));
+}
+
+static json_t *again(struct sm_job *job)
+{
+	if (sm_retries(job) < sm_int(job, "times"))
+		return sm_retry(job, SOON);
+	return json_pack("[O, O, i]", sm_json(job, "tag"), sm_json(job, "value"), sm_retries(job));
+}
+
+static json_t *give_up(struct sm_job *job)
+{
+	return sm_retry_raise(job, SOON, "ValueError", "gave up");
+}
+
+static json_t *skip(struct sm_job *job)
+{
+	return sm_ignore(job);
+}
+
+static json_t *turn_down(struct sm_job *job)
+{
+	return sm_reject(job, "no reason", false);
+}
+
+/* An errback of the old style: a task of its own. */
+static json_t *note_error(struct sm_job *job)
+{
+	return json_pack("[s, O]", "error", sm_json(job, "tag"));
+}
+
+#define VALUE "value = None, tag = \"\""
+#define TASK(id, parameters, ...)                                                                  \
+	static const struct sm_task id##_task = {                                                  \
+		.name = "canvastasks." #id, .signature = parameters, .run = __VA_ARGS__}
+
+TASK(mark, VALUE, mark);
+TASK(quiet, VALUE, mark, .ignore_result = SM_YES);
+TASK(nap, VALUE ", seconds: float = 0.02", nap);
+TASK(fail, VALUE, fail);
+TASK(again, VALUE ", times: int = 1", again, .max_retries = SM_UNLIMITED);
+TASK(give_up, VALUE, give_up, .max_retries = 1);
+TASK(skip, VALUE, skip);
+TASK(turn_down, VALUE, turn_down);
+TASK(note_error, "id, *, tag = \"\"", note_error);
+
+SM_PLUGIN(.name = "canvastasks", .version = "1",
+	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &fail_task, &again_task,
+			    &give_up_task, &skip_task, &turn_down_task, &note_error_task));
