@@ -179,6 +179,17 @@ bool broker_is_sure(const struct broker *b)
 	return b->driver->is_sure == NULL || b->driver->is_sure(b);
 }
 
+void broker_delay(struct broker *b, const char *queue_type)
+{
+	if (b->driver->delay)
+		b->driver->delay(b, queue_type);
+}
+
+bool broker_can_delay(const struct broker *b, const char *exchange, const char *routing_key)
+{
+	return b->driver->can_delay && b->driver->can_delay(b, exchange, routing_key);
+}
+
 void broker_pause(struct broker *b)
 {
 	b->driver->pause(b);

@@ -81,6 +81,9 @@ struct broker_options {
 	const char *node_name;
 	/* What waits in the queues asked for before broker_start is thrown away, once. */
 	bool purges;
+	/* The prefetch count is shared by all consumers whatever their queues are, although quorum
+	 * queues refuse that. */
+	bool ignores_quorum;
 };
 
 /* NULL with `err` for a bad URL or a scheme we do not speak (the text names what to use). */
@@ -103,6 +106,12 @@ bool broker_is_held(const struct broker *b, unsigned session, uint64_t tag);
 /* With such a broker: false while what it said last is too old to be relied on, and nothing that
  * was not begun should be; on_sure or on_up follows. True with all others. */
 bool broker_is_sure(const struct broker *b);
+/* Lets messages that are due later wait in the broker, as Celery's native delayed delivery does
+ * (protocol/delayed.h): its stages are declared in queues of this type ("classic", "quorum"), and
+ * the queues of broker_consume are bound to its end. Brokers that cannot do it ignore it. */
+void broker_delay(struct broker *b, const char *queue_type);
+/* Would a message that waits there come to a queue of ours by this exchange and key afterwards? */
+bool broker_can_delay(const struct broker *b, const char *exchange, const char *routing_key);
 void broker_pause(struct broker *b);
 /* Kept and rebuilt after each reconnect, also after broker_pause, until broker_close. A mailbox
  * that cannot be had (its name is in use, its exchange was declared otherwise) is noticed and tried
@@ -166,6 +175,9 @@ struct broker_driver {
 	/* Of a broker that keeps deliveries; else NULL. */
 	bool (*is_held)(const struct broker *b, unsigned session, uint64_t tag);
 	bool (*is_sure)(const struct broker *b);
+	/* Of a broker with native delayed delivery; else NULL. */
+	void (*delay)(struct broker *b, const char *queue_type);
+	bool (*can_delay)(const struct broker *b, const char *exchange, const char *routing_key);
 	void (*pause)(struct broker *b);
 	void (*close)(struct broker *b, double deadline_s);
 	int (*publish)(struct broker *b, const struct publication *p, broker_published_fn *done,

@@ -151,6 +151,7 @@ static struct broker *amqp_open(const struct broker_options *options, struct err
 	b->is_login_external =
 		options->login_method && strcasecmp(options->login_method, "EXTERNAL") == 0;
 	b->purges = options->purges;
+	b->ignores_quorum = options->ignores_quorum;
 	b->product_version = mem_strdup(options->product_version ? options->product_version : "");
 	b->node_name = mem_strdup(options->node_name ? options->node_name : "smallage");
 	amqp_consumer_init(&b->consumer, b, options->max_retries);
@@ -195,6 +196,16 @@ static void amqp_reject(struct broker *base, unsigned session, uint64_t tag, boo
 {
 	amqp_consumer_settle(&amqp_of(base)->consumer, session, tag,
 			     requeue ? SETTLE_REQUEUE : SETTLE_REJECT);
+}
+
+static void amqp_delay(struct broker *base, const char *queue_type)
+{
+	delay_want(&amqp_of(base)->consumer, queue_type);
+}
+
+static bool amqp_can_delay(const struct broker *base, const char *exchange, const char *routing_key)
+{
+	return delay_reaches(&((const struct amqp_broker *)base)->consumer, exchange, routing_key);
 }
 
 static void amqp_pause(struct broker *base)
@@ -317,6 +328,8 @@ const struct broker_driver broker_amqp_driver = {
 	.qos = amqp_qos,
 	.ack = amqp_ack,
 	.reject = amqp_reject,
+	.delay = amqp_delay,
+	.can_delay = amqp_can_delay,
 	.pause = amqp_pause,
 	.close = amqp_close,
 	.publish = amqp_publish,

@@ -7,6 +7,7 @@
  *     amqp_publisher  the link that publishes with confirms; a broker under alarm stops reading a
  *                     connection that publishes, and acks must not stop with it
  *     topology        a queue's definition as the methods that declare it
+ *     amqp_delay      the stages of native delayed delivery, on the consumer's link
  */
 #ifndef TRANSPORT_BROKER_AMQP_H
 #define TRANSPORT_BROKER_AMQP_H
@@ -47,6 +48,9 @@ enum amqp_setup {
 	SETUP_FAILED
 };
 
+/* Of a consumed queue to the end of the delays. */
+enum amqp_delay_binding { DELAY_UNBOUND, DELAY_BOUND, DELAY_UNBINDABLE };
+
 struct amqp_consumed {
 	struct list_node node;
 	struct topology *topology;
@@ -56,7 +60,25 @@ struct amqp_consumed {
 	uint64_t active_since_ms; /* when SETUP_ACTIVE */
 	bool is_cancelled;	  /* by the caller, while it was being set up */
 	bool is_to_purge;	  /* before it is consumed */
+	enum amqp_delay_binding delay;
+	bool is_delay_told; /* that delayed messages cannot come into it */
 	char tag[24];
+};
+
+/* broker_amqp_delay.c: native delayed delivery, declared after the queues on channel 2 */
+enum amqp_delay_state {
+	DELAY_OFF,
+	DELAY_WANTED,
+	DELAY_DECLARING,
+	DELAY_READY,
+	DELAY_BINDING, /* a queue */
+	DELAY_FAILED,  /* until the next connection */
+};
+
+struct amqp_delay {
+	enum amqp_delay_state state;
+	bool is_quorum;
+	struct amqp_consumed *binding; /* NULL: it was cancelled meanwhile */
 };
 
 struct amqp_consumer {
@@ -85,6 +107,7 @@ struct amqp_consumer {
 	bool has_header;
 	bool is_skipped; /* too large or not to be decoded; already refused */
 	struct amqp_mailboxes mailboxes;
+	struct amqp_delay delay;
 };
 
 void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_retries);
@@ -113,6 +136,17 @@ void setup_forget(struct amqp_consumer *c, struct amqp_consumed *q);
 /* Replaces the consumer of a queue that is consumed; messages in hand stay in hand. */
 void setup_consume_anew(struct amqp_consumer *c, struct amqp_consumed *q);
 
+/* broker_amqp_delay.c; channel 2 must be free. */
+void delay_want(struct amqp_consumer *c, const char *queue_type);
+bool delay_is_busy(const struct amqp_consumer *c); /* with channel 2 */
+void delay_continue(struct amqp_consumer *c);
+void delay_method(struct amqp_consumer *c, amqp_method_number_t id);
+/* Channel 2 was closed while delays were busy with it. */
+void delay_refused(struct amqp_consumer *c, const struct err *why);
+void delay_reset(struct amqp_consumer *c); /* the connection is gone */
+void delay_forget(struct amqp_consumer *c, const struct amqp_consumed *q);
+bool delay_reaches(const struct amqp_consumer *c, const char *exchange, const char *routing_key);
+
 /* broker_amqp_qos.c: the prefetch count */
 void qos_send(struct amqp_consumer *c);
 void qos_queue_added(struct amqp_consumer *c); /* before a queue is consumed */
@@ -134,7 +168,7 @@ struct amqp_broker {
 	double heartbeat_s, connect_timeout_s;
 	size_t max_message_bytes, max_publish_bytes;
 	bool is_login_external; /* as whom our certificate says */
-	bool is_retry_on_startup, is_started, is_closing, purges;
+	bool is_retry_on_startup, is_started, is_closing, purges, ignores_quorum;
 	char *product_version, *node_name;
 	struct amqp_consumer consumer;
 	struct amqp_publisher publisher;

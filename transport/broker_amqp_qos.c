@@ -19,7 +19,8 @@ static bool can_share(const struct amqp_consumer *c)
 	if (version < 303 || version >= 400)
 		return false;
 	list_foreach (pos, &c->queues) {
-		if (topology_is_quorum(list_entry(pos, struct amqp_consumed, node)->topology))
+		if (!c->broker->ignores_quorum &&
+		    topology_is_quorum(list_entry(pos, struct amqp_consumed, node)->topology))
 			return false;
 	}
 	return true;

@@ -35,8 +35,9 @@ static void queue_failed(struct amqp_consumer *c, struct amqp_consumed *q, const
 			   q->topology->name, why->text, delay_s);
 }
 
-static void consumed_free(struct amqp_consumed *q)
+static void consumed_free(struct amqp_consumer *c, struct amqp_consumed *q)
 {
+	delay_forget(c, q);
 	list_remove(&q->node);
 	topology_free(q->topology);
 	free(q);
@@ -79,12 +80,13 @@ void setup_continue(struct amqp_consumer *c)
 {
 	uint64_t due_ms;
 
-	if (c->current || !c->is_setup_open || c->is_paused)
+	if (c->current || !c->is_setup_open || c->is_paused || delay_is_busy(c))
 		return;
 	struct amqp_consumed *q = queue_next(c, &due_ms);
 	if (q) {
 		c->current = q;
 		q->setup = SETUP_DECLARING;
+		q->delay = DELAY_UNBOUND;
 		topology_declare(q->topology, c->link.conn, AMQP_CHANNEL_SETUP, &c->awaited);
 		return;
 	}
@@ -94,6 +96,7 @@ void setup_continue(struct amqp_consumer *c)
 	if (!c->is_up && mailboxes_are_settled(&c->mailboxes) &&
 	    (any_active(c) || list_is_empty(&c->queues)))
 		amqp_consumer_up(c);
+	delay_continue(c);
 }
 
 static void send_consume(struct amqp_consumer *c, struct amqp_consumed *q, bool is_nowait)
@@ -165,7 +168,7 @@ static void queue_consumed(struct amqp_consumer *c)
 	if (q->is_cancelled || c->is_paused)
 		setup_send_cancel(c, q);
 	if (q->is_cancelled)
-		consumed_free(q);
+		consumed_free(c, q);
 	setup_continue(c);
 }
 
@@ -217,9 +220,11 @@ static void setup_channel_closed(struct amqp_consumer *c, const amqp_channel_clo
 	c->current = NULL;
 	open_channel(c, AMQP_CHANNEL_SETUP);
 	if (q && q->is_cancelled)
-		consumed_free(q);
+		consumed_free(c, q);
 	else if (q)
 		queue_failed(c, q, &why);
+	else if (delay_is_busy(c))
+		delay_refused(c, &why);
 }
 
 /* Deliveries of a channel go with it, so a new connection costs no more than a new channel. */
@@ -251,6 +256,8 @@ void setup_method(struct amqp_consumer *c, unsigned channel, const amqp_method_t
 	} else if (is_setup && c->current && c->current->setup == SETUP_PURGING &&
 		   method->id == AMQP_QUEUE_PURGE_OK_METHOD) {
 		queue_purged(c, method->decoded);
+	} else if (is_setup && !c->current && delay_is_busy(c)) {
+		delay_method(c, method->id);
 	} else if (method->id == AMQP_BASIC_CONSUME_OK_METHOD) {
 		queue_consumed(c);
 	} else if (method->id == AMQP_BASIC_CANCEL_METHOD) {
@@ -264,12 +271,13 @@ void setup_reset(struct amqp_consumer *c)
 
 	c->current = NULL;
 	c->is_setup_open = false;
+	delay_reset(c);
 	uv_timer_stop(&c->retry_timer);
 	list_foreach_safe (pos, tmp, &c->queues) {
 		struct amqp_consumed *q = list_entry(pos, struct amqp_consumed, node);
 		forgive_long_lived(c, q);
 		if (q->is_cancelled)
-			consumed_free(q);
+			consumed_free(c, q);
 		else if (q->setup != SETUP_FAILED)
 			q->setup = SETUP_WANTED;
 	}
@@ -295,5 +303,5 @@ void setup_forget(struct amqp_consumer *c, struct amqp_consumed *q)
 	}
 	if (q->setup == SETUP_ACTIVE)
 		setup_send_cancel(c, q);
-	consumed_free(q);
+	consumed_free(c, q);
 }

@@ -96,6 +96,7 @@ struct topology *topology_new(const struct queue_def *def, struct err *err)
 	q->is_auto_delete = def->is_auto_delete;
 	q->is_exclusive = def->is_exclusive;
 	q->is_given = def->is_given;
+	q->is_broadcast = def->is_broadcast;
 	if (bindings_load(q, def, err) != 0 ||
 	    arguments_load(&q->arguments, q->name, def->arguments, err) != 0 ||
 	    arguments_load(&q->consumer_arguments, q->name, def->consumer_arguments, err) != 0) {
@@ -228,8 +229,8 @@ static int queue_declare(const struct topology *q, struct amqp_conn *conn, unsig
 			 &declare.arguments);
 }
 
-static int queue_bind(const struct topology *q, const struct topology_binding *b, bool is_nowait,
-		      struct amqp_conn *conn, unsigned channel)
+int topology_bind(const struct topology *q, const struct topology_binding *b, bool is_nowait,
+		  struct amqp_conn *conn, unsigned channel)
 {
 	amqp_queue_bind_t bind = {
 		.queue = amqp_text(q->name),
@@ -240,6 +241,19 @@ static int queue_bind(const struct topology *q, const struct topology_binding *b
 
 	return send_with(conn, channel, AMQP_QUEUE_BIND_METHOD, &bind, b->arguments,
 			 &bind.arguments);
+}
+
+int topology_bind_exchange(const char *exchange, const char *source, const char *routing_key,
+			   bool is_nowait, struct amqp_conn *conn, unsigned channel)
+{
+	amqp_exchange_bind_t bind = {
+		.destination = amqp_text(exchange),
+		.source = amqp_text(source),
+		.routing_key = amqp_text(routing_key),
+		.nowait = is_nowait,
+	};
+
+	return amqp_conn_send(conn, channel, AMQP_EXCHANGE_BIND_METHOD, &bind);
 }
 
 int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel,
@@ -260,7 +274,7 @@ int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned 
 		return -1;
 	/* Only the last is answered, or its answer could not be told from the others'. */
 	for (size_t i = 0; i < count; i++)
-		if (queue_bind(q, &q->bindings[i], i + 1 < count, conn, channel) != 0)
+		if (topology_bind(q, &q->bindings[i], i + 1 < count, conn, channel) != 0)
 			return -1;
 	return 0;
 }

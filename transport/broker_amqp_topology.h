@@ -23,6 +23,7 @@ struct topology {
 	bool is_exchange_only; /* that of the first binding, whose name is `name` */
 	bool is_transient, is_auto_delete, is_exclusive;
 	bool is_given;
+	bool is_broadcast;
 };
 
 /* Copies and checks the definition. */
@@ -37,6 +38,11 @@ bool topology_has_single_consumer(const struct topology *q);
  * the method that answers the last of them. A queue that is given is only looked for. */
 int topology_declare(const struct topology *q, struct amqp_conn *conn, unsigned channel,
 		     amqp_method_number_t *ret_last);
+/* Sends queue.bind, exchange.bind. */
+int topology_bind(const struct topology *q, const struct topology_binding *b, bool is_nowait,
+		  struct amqp_conn *conn, unsigned channel);
+int topology_bind_exchange(const char *exchange, const char *source, const char *routing_key,
+			   bool is_nowait, struct amqp_conn *conn, unsigned channel);
 /* Sends basic.consume. */
 int topology_consume(const struct topology *q, const char *tag, bool is_nowait,
 		     struct amqp_conn *conn, unsigned channel);

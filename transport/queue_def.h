@@ -34,6 +34,8 @@ struct queue_def {
 	/* Nobody else knows its name (kombu's Broadcast): where a broker does not do it, we remove
 	 * the queue and its bindings when we stop consuming it. */
 	bool is_private;
+	/* One of many that get a copy each (kombu's Broadcast): delayed delivery leaves it out. */
+	bool is_broadcast;
 	bool is_given, is_exchange_given; /* they are there: used, not declared */
 };
 

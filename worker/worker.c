@@ -190,6 +190,7 @@ static int open_brokers(struct worker *w, struct err *err)
 		.product_version = SMALLAGE_VERSION,
 		.node_name = config->node_name,
 		.purges = config->purge,
+		.ignores_quorum = !config->worker_detect_quorum_queues,
 	};
 
 	w->consumer.broker = broker_open(&options, err);

@@ -434,6 +434,7 @@ static void world_open(void)
 	fuzz_check(world.broker);
 	consume("celery");
 	broker_qos(world.broker, 8);
+	broker_delay(world.broker, "quorum");
 	broker_start(world.broker);
 	publish(true);
 	publish(false);

@@ -31,8 +31,9 @@ struct config {
 	double redis_backend_health_check_interval; /* 0 = never */
 	bool redis_socket_keepalive;
 	char *redis_client_name;
-	char *broker_login_method;		      /* "PLAIN", "EXTERNAL" or NULL */
-	char *broker_use_ssl, *redis_backend_use_ssl; /* "true", "false", JSON text or NULL */
+	char *broker_native_delayed_delivery_queue_type; /* "classic" or "quorum" */
+	char *broker_login_method;			 /* "PLAIN", "EXTERNAL" or NULL */
+	char *broker_use_ssl, *redis_backend_use_ssl;	 /* "true", "false", JSON text or NULL */
 	double broker_heartbeat;
 	double broker_connection_timeout;
 	int broker_connection_max_retries; /* -1 = for ever */
@@ -74,6 +75,7 @@ struct config {
 	unsigned autoscale_max, autoscale_min; /* of it; max 0 = off */
 	double worker_autoscale_keepalive;
 	bool worker_pool_restarts, worker_direct;
+	bool worker_detect_quorum_queues;
 	unsigned worker_prefetch_multiplier; /* 0 = unlimited */
 	unsigned worker_max_tasks_per_child;
 	uint64_t worker_max_memory_per_child; /* KiB */

@@ -73,6 +73,13 @@ const struct config_row config_rows_connection[] = {
 	 .null_text = "-1",
 	 .min = -1,
 	 .help = "Attempts to connect before the worker gives up; null or -1 = for ever."},
+	{.name = "broker_native_delayed_delivery_queue_type",
+	 .type = CONFIG_TEXT,
+	 .field = FIELD(broker_native_delayed_delivery_queue_type),
+	 .fallback = "quorum",
+	 .choices = "classic|quorum",
+	 .help = "RabbitMQ queue type of the queues in which tasks with an ETA wait, where one of "
+		 "the worker's queues is a quorum queue; see docs/ROUTING.md."},
 	{.name = "result_backend",
 	 .type = CONFIG_URL,
 	 .field = FIELD(result_backend),

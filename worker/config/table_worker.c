@@ -68,6 +68,12 @@ const struct config_row config_rows_worker[] = {
 	 .option = "prefetch-multiplier",
 	 .arg = "NUMBER",
 	 .commands = CONFIG_FOR_RUN},
+	{.name = "worker_detect_quorum_queues",
+	 .type = CONFIG_BOOL,
+	 .field = FIELD(worker_detect_quorum_queues),
+	 .fallback = "true",
+	 .help = "Count the prefetch per consumer where a quorum queue is consumed; false: for all "
+		 "consumers together as elsewhere, which RabbitMQ refuses for quorum queues."},
 	{.name = "worker_max_tasks_per_child",
 	 .type = CONFIG_COUNT,
 	 .field = FIELD(worker_max_tasks_per_child),

@@ -98,6 +98,21 @@ static int consume(struct consumer *c, struct known_queue *q, struct err *err)
 	return 0;
 }
 
+/* Celery's condition: one quorum queue among all that are known, consumed or not. */
+static void delay_where_quorum(struct consumer *c)
+{
+	const struct queue *queue;
+	struct list_node *pos;
+	bool is_quorum = false;
+
+	for (size_t i = 0; (queue = routing_queue_at(c->config->routing, i)); i++)
+		is_quorum |= queue_is_quorum(queue);
+	list_foreach (pos, &c->queues)
+		is_quorum |= queue_is_quorum(list_entry(pos, struct known_queue, node)->queue);
+	if (is_quorum)
+		broker_delay(c->broker, c->config->broker_native_delayed_delivery_queue_type);
+}
+
 /* The queue that remote control speaks of. */
 static struct known_queue *known_get(struct consumer *c, const char *name, const json_t *options,
 				     struct err *err)
@@ -128,6 +143,7 @@ int queues_add(struct consumer *c, const char *name, const json_t *options, bool
 		return 0;
 	if (consume(c, q, err) < 0)
 		return -1;
+	delay_where_quorum(c);
 	if (ret_is_new)
 		*ret_is_new = true;
 	return 0;
@@ -247,5 +263,6 @@ int queues_declare(struct consumer *c, struct err *err)
 		return err_set(err, ERR_INVALID,
 			       "no queue is left to consume from: every queue is "
 			       "excluded by -X");
+	delay_where_quorum(c);
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "protocol/delayed.h"
 #include "worker/finish/finish.h"
 
 /* `expiration` is what is left of `expires`, in whole milliseconds. */
@@ -33,10 +34,32 @@ static void tell_sent(struct finish *f, const struct task_message *m, const stru
 		    });
 }
 
+/* What the clock went on since the ETA was computed. */
+#define DELAY_SLACK_US 10000
+
+/* A message that is due later waits in the broker, where that brings it to a queue of ours
+ * afterwards: the exchange and key it goes to for that. It still carries its ETA, so what is less
+ * than a second is waited for here. */
+static void delay(const struct finish *f, const struct task_message *m, const char **exchange,
+		  const char **routing_key, char key[DELAYED_KEY_MOST + 1])
+{
+	int64_t left_us = m->eta_us == TIME_UNSET ? 0 : m->eta_us - clock_wall_us();
+	int64_t seconds = (left_us + DELAY_SLACK_US) / 1000000;
+
+	if (seconds >= 1 && broker_can_delay(f->broker, *exchange, *routing_key) &&
+	    delayed_key(key, seconds, *routing_key)) {
+		*exchange = DELAYED_START;
+		*routing_key = key;
+	} else if (strcmp(*exchange, DELAYED_DELIVERY) == 0) {
+		*routing_key = delayed_key_behind(*routing_key); /* it came that way */
+	}
+}
+
 static int publish(struct finish *f, const struct task_message *m, const struct destination *to,
 		   broker_published_fn *done, void *ctx, struct err *err)
 {
-	char expiration[32];
+	const char *exchange = to->exchange, *routing_key = to->routing_key;
+	char expiration[32], delayed[DELAYED_KEY_MOST + 1];
 	auto_str body = STR_INIT(PUBLISHER_BODY_MAX(f->config));
 	struct content_label label;
 	struct exchange_def broadcast;
@@ -48,10 +71,11 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 		return err_set(err, ERR_LIMIT, "the message of %s is too large", m->task);
 	if (content_encode(&body, &f->config->task_form, &label, err) < 0)
 		return err_prefix(err, "the message of %s: ", m->task);
+	delay(f, m, &exchange, &routing_key, delayed);
 	json_t *headers = task_message_headers(m);
 	struct publication p = {
-		.exchange = to->exchange,
-		.routing_key = to->routing_key,
+		.exchange = exchange,
+		.routing_key = routing_key,
 		.declare = to->declare,
 		.declare_exchange = destination_exchange(to, &broadcast),
 		.content_type = label.type,

@@ -231,6 +231,7 @@ static void read_broadcast(struct reader *r, const char *name)
 	auto_free char *made = mem_printf("%s.%s", queue ? queue : "bcast", id);
 	r->q->name = is_unique ? arena_strdup(&r->q->texts, made) : queue;
 	r->q->def.is_private = is_unique;
+	r->q->def.is_broadcast = true;
 	if (!r->q->alias)
 		r->q->alias = arena_strdup(&r->q->texts, name);
 }
@@ -342,6 +343,17 @@ struct queue *queue_new(const struct queue_def *def, struct err *err)
 	queue_free(q);
 	err_set(err, ERR_INVALID, "queue '%.100s': its names must be UTF-8", def->name);
 	return NULL;
+}
+
+bool queue_is_quorum(const struct queue *q)
+{
+	const char *text = q->def.arguments;
+	json_t *arguments = text ? pyjson_load(text, strlen(text), NULL) : NULL;
+	const char *type = json_string_value(json_object_get(arguments, "x-queue-type"));
+	bool is_quorum = type && strcmp(type, "quorum") == 0;
+
+	json_decref(arguments);
+	return is_quorum;
 }
 
 void queue_free(struct queue *q)

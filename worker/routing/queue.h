@@ -41,6 +41,8 @@ struct queue *queue_read(const char *name, const json_t *options, enum queue_for
 			 const struct queue_defaults *defaults, struct err *err);
 /* Of a definition; copies it. */
 struct queue *queue_new(const struct queue_def *def, struct err *err);
+/* By its x-queue-type. */
+bool queue_is_quorum(const struct queue *q);
 void queue_free(struct queue *q); /* NULL is allowed */
 
 #endif
