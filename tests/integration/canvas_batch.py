@@ -34,12 +34,15 @@ def counted_ids(composition):
 
 
 class Batch:
-    """A broker and a database of its own. judges: which workers are Celery's, as [True, False]."""
+    """A broker and a database of its own. workers: the differences between them, as
+    [{"judge": True}, {}]. queues: where the tasks of a composition go, in turn."""
 
-    def __init__(self, stack, new_broker, redis_server, folder, judges, settings=None, **more):
+    def __init__(self, stack, new_broker, redis_server, folder, workers, queues=None):
         self.broker = stack.enter_context(new_broker())
         self.results = stack.enter_context(fresh_results(redis_server))
-        self.broker.declare()
+        for queue in queues or ("celery",):
+            self.broker.declare(queue)
+        self.queues = queues
         self.recorder = stack.enter_context(Recorder(self.broker))
         self.journal = folder / "journal"
         folder.mkdir()
@@ -47,11 +50,10 @@ class Batch:
                           set_as_current=False)
         stack.callback(self._close)
         self.workers, self.groups = [], {}
-        for judge in judges:
+        for more in workers:
             one = Worker(folder, self.broker.url, self.results.url, "-E",
-                         plugins=("testtasks", "canvastasks"), judge=judge, ready=False, broker=self.broker,
-                         settings={**SETTINGS, **(settings or {})},
-                         env={"CANVAS_JOURNAL": str(self.journal)}, **more)
+                         plugins=("testtasks", "canvastasks"), ready=False, broker=self.broker,
+                         settings=SETTINGS, env={"CANVAS_JOURNAL": str(self.journal)}, **more)
             stack.callback(self._end, one)
             self.workers.append(one)
 
@@ -69,7 +71,7 @@ class Batch:
         """Composition number i of the batch is nodes[i]."""
         for number, node in enumerate(nodes):
             with counted_ids(number):
-                self._learn(Builder(self.app).make(node).apply_async())
+                self._learn(Builder(self.app, self.queues).make(node).apply_async())
 
     def _learn(self, result):
         """Who is in which group."""
@@ -88,8 +90,9 @@ class Batch:
 
         def is_quiet():
             nonlocal since, seen
-            now = (self.broker.counts(), len(self.recorder.messages))
-            if now != seen or now[0] != (0, 0):
+            now = ([self.broker.counts(queue) for queue in self.queues or ("celery",)],
+                   len(self.recorder.messages))
+            if now != seen or any(counts != (0, 0) for counts in now[0]):
                 since, seen = time.monotonic(), now
             return time.monotonic() - since > still_s
         try:

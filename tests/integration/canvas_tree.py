@@ -24,11 +24,13 @@ class Runs:
 
     def __init__(self):
         self.kinds = collections.Counter()
-        self.seen = {}
+        self.seen, self.tries = {}, -1
 
     def add(self, event):
         kind = event["type"].split("-", 1)[1]
-        if kind == "received":
+        # Events of two workers come in any order.
+        if kind == "received" and event["retries"] > self.tries:
+            self.tries = event["retries"]
             self.seen = {key: event.get(key) for key in ("name", "args", "kwargs", "root_id",
                                                          "parent_id")}
         if kind in ENDS or kind == "received":

@@ -84,11 +84,16 @@ def features(node, is_later=False):
 
 
 class Builder:
-    """Makes signatures; each task gets the next tag."""
+    """Makes signatures; each task gets the next tag, and goes to the next of the queues."""
 
-    def __init__(self, app):
+    def __init__(self, app, queues=None):
         self.app = app
         self.tags = itertools.count(1)
+        self.queues = itertools.cycle(queues or (None,))
+
+    def _options(self):
+        queue = next(self.queues)
+        return {"queue": queue} if queue else {}
 
     def make(self, node):
         made = getattr(self, f"_{node.kind}")(node)
@@ -101,13 +106,14 @@ class Builder:
     def _task(self, node):
         if node.name == "note_failure":
             return self.app.signature("canvastasks.note_failure")
-        kwargs = {"tag": f"t{next(self.tags)}"}
+        kwargs, options = {"tag": f"t{next(self.tags)}"}, self._options()
         if node.inner:
             kwargs["sig"] = self.make(node.inner)
         if node.name == "grow":
             # Parts of one index stand in the order of their ids.
             kwargs["sig"].options["task_id"] = canvas.uuid()
-        options = {"headers": {"expires": PAST}} if node.expired else {}
+        if node.expired:
+            options["headers"] = {"expires": PAST}
         return self.app.signature(f"canvastasks.{node.name}", kwargs=kwargs, options=options,
                                   immutable=node.immutable)
 
@@ -122,11 +128,11 @@ class Builder:
 
     def _map(self, node):
         return xmap(task=self.app.signature("canvastasks.mark"), it=[1, None, "three"],
-                    app=self.app)
+                    app=self.app, **self._options())
 
     def _starmap(self, node):
         return xstarmap(task=self.app.signature("canvastasks.mark"), it=[[1, "x"], [2, "y"]],
-                        app=self.app)
+                        app=self.app, **self._options())
 
     def _chunks(self, node):
         return self.app.signature("celery.chunks", kwargs={

@@ -15,7 +15,7 @@ def python_of(version, test_home):
         if not found.stdout.startswith("5.2"):
             pytest.skip("the distribution's Celery 5.2 is not installed: tests/setup")
         return "/usr/bin/python3"
-    path = test_home / "venv44/bin/python"
+    path = test_home / f"venv{version.replace('.', '')}/bin/python"
     if not path.exists():
-        pytest.skip("no Celery 4.4: no Python <= 3.8 here")
+        pytest.skip(f"no Celery {version}: tests/setup (4.4 needs a Python <= 3.8)")
     return str(path)
