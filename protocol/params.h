@@ -33,8 +33,8 @@ json_t *params_bind(const struct params *params, const char *function, const jso
 /* Appends the canonical text of the list. */
 int params_format(struct str *out, const struct params *params);
 /* Appends the list as a Python module may say it: typing.Any, decimal.Decimal, Python's literals.
- */
-int params_format_python(struct str *out, const struct params *params);
+ * `comma` stands between two of its parts: ", ", or with the end of a line. */
+int params_format_python(struct str *out, const struct params *params, const char *comma);
 /* No function of Python's can have a parameter or be of this name. */
 bool params_is_keyword(const char *name);
 

@@ -7,6 +7,7 @@
 
 struct writer {
 	struct str *out;
+	const char *comma;
 	bool is_python;
 };
 
@@ -102,16 +103,16 @@ static void put_marks(const struct writer *w, const struct params *params, size_
 	bool has_star = i == params->positional_count && (params->rest.name || !is_end);
 
 	if (i > 0 && i == params->only_positional)
-		str_puts(w->out, ", /");
+		str_addf(w->out, "%s/", w->comma);
 	if (i > 0 && (!is_end || has_star))
-		str_puts(w->out, ", ");
+		str_puts(w->out, w->comma);
 	if (!has_star)
 		return;
 	str_addc(w->out, '*');
 	if (params->rest.name)
 		put_name(w, &params->rest);
 	if (!is_end)
-		str_puts(w->out, ", ");
+		str_puts(w->out, w->comma);
 }
 
 static int put_list(const struct writer *w, const struct params *params)
@@ -124,17 +125,17 @@ static int put_list(const struct writer *w, const struct params *params)
 	}
 	put_marks(w, params, params->count);
 	if (params->extra)
-		str_addf(w->out, "%s**%s", params->count || params->rest.name ? ", " : "",
+		str_addf(w->out, "%s**%s", params->count || params->rest.name ? w->comma : "",
 			 params->extra);
 	return w->out->is_full ? -1 : 0;
 }
 
 int params_format(struct str *out, const struct params *params)
 {
-	return put_list(&(struct writer){.out = out}, params);
+	return put_list(&(struct writer){.out = out, .comma = ", "}, params);
 }
 
-int params_format_python(struct str *out, const struct params *params)
+int params_format_python(struct str *out, const struct params *params, const char *comma)
 {
-	return put_list(&(struct writer){.out = out, .is_python = true}, params);
+	return put_list(&(struct writer){.out = out, .comma = comma, .is_python = true}, params);
 }

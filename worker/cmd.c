@@ -41,6 +41,22 @@ const struct cmd cmd_table[] = {
 	{"check", "[OPTIONS]", "Try settings, plug-ins, broker, results and mail server.",
 	 "Takes the options of `smallage worker`. Exit code: 0 all is well, 1 something failed.\n",
 	 CONFIG_FOR_CHECK, cmd_check_options, NULL, cmd_check},
+	{"run", "[OPTIONS] NAME [ARGS]",
+	 "Run one task here, without a server: for authors and tests.",
+	 "ARGS as of `smallage call`. The pool is the worker's, so that limits and crashes end as "
+	 "they do there;\n-P solo for a debugger. Ctrl-C tells the task as its soft time limit "
+	 "would, "
+	 "a second one kills it.\nExit code: 0 the task succeeded, 1 it failed, 2 the command line "
+	 "or "
+	 "a setting is wrong or there is no\nsuch task, 3 it wants to be run again, 4 it was "
+	 "ignored "
+	 "or rejected.\n",
+	 CONFIG_FOR_ONE, cmd_run_options, NULL, cmd_run},
+	{"stubs", "[OPTIONS]", "Write a Python module by which producers call the tasks.",
+	 "    smallage stubs > tasks.py\n\nIts functions have the tasks' names, parameters and "
+	 "types; "
+	 "`tasks.add.delay(2, 3)` and `tasks.add.s(2)`\nare checked before they are sent.\n",
+	 CONFIG_FOR_STUBS, cmd_stubs_options, NULL, cmd_stubs},
 	{"help", "[COMMAND]", "Explain a command.", NULL, 0, NULL, NULL, cmd_help},
 	{"version", "", "Print the version.", NULL, 0, NULL, NULL, cmd_version},
 	{NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL},

@@ -33,6 +33,8 @@ int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_call(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_stubs(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
@@ -42,7 +44,7 @@ void cmd_inspect_list(struct str *out);
 void cmd_control_list(struct str *out);
 
 extern const struct cli_option cmd_check_options[], cmd_call_options[], cmd_status_options[],
-	cmd_remote_options[];
+	cmd_remote_options[], cmd_run_options[], cmd_stubs_options[];
 
 /* docs/CONFIG.md and docs/man/smallage.1, out of the same tables. */
 int cmd_doc_markdown(struct str *out, struct err *err);

@@ -16,19 +16,15 @@
 #include "protocol/task_message.h"
 #include "worker/cmd.h"
 #include "worker/cmd_client.h"
-#include "worker/config/nodename.h"
+#include "worker/cmd_task.h"
 
 #define POLL_MS		20
-#define REPR_MAX	1024
 #define CONNECT_LIMIT_S 30.0
 
 enum { CALL_SUCCEEDED = 0, CALL_FAILED = 1, CALL_TIMED_OUT = 2 };
 
 const struct cli_option cmd_call_options[] = {
-	{"args", 'a', "JSON", CLI_OWN, NULL, "Positional arguments as a JSON list.",
-	 CONFIG_FOR_CALL},
-	{"kwargs", 'k', "JSON", CLI_OWN, NULL, "Keyword arguments as a JSON object.",
-	 CONFIG_FOR_CALL},
+	CMD_TASK_OPTIONS(CONFIG_FOR_CALL),
 	{"queue", 0, "NAME", CLI_OWN, NULL,
 	 "Send to this queue; default what task_routes say, or task_default_queue.",
 	 CONFIG_FOR_CALL},
@@ -51,63 +47,30 @@ const struct cli_option cmd_call_options[] = {
 struct call {
 	struct config *config;
 	struct client client;
-	const char *name;
-	json_t *args, *kwargs;
+	struct cmd_task task;
 	const char *queue, *exchange, *routing_key;
 	double countdown_s, expires_s, timeout_s; /* < 0 = not given */
 	int64_t eta_us;				  /* TIME_UNSET = not given */
 	bool is_no_wait, is_json;
-	char id[37], reply_to[37];
+	char reply_to[37];
 	bool is_published, is_answered;
 	struct err publish_err, result_err;
 	struct str record; /* empty: none yet */
 };
-
-static int seconds_option(const char *name, const char *value, double *ret_value, struct err *err)
-{
-	char *end;
-	double seconds = strtod(value, &end);
-
-	if (end == value || *end || !(seconds >= 0 && seconds <= 1e9))
-		return err_set(err, ERR_INVALID, "option --%s: '%.60s' is no number of seconds",
-			       name, value);
-	*ret_value = seconds;
-	return 0;
-}
-
-/* Takes the place of *ret_value. */
-static int json_option(const char *name, const char *text, int kind, json_t **ret_value,
-		       struct err *err)
-{
-	json_t *value = pyjson_load(text, strlen(text), err);
-
-	if (!value)
-		return err_prefix(err, "%s: ", name);
-	if ((int)json_typeof(value) != kind) {
-		json_decref(value);
-		return err_set(err, ERR_INVALID, "%s is not a JSON %s", name,
-			       kind == JSON_ARRAY ? "list" : "object");
-	}
-	json_decref(*ret_value);
-	*ret_value = value;
-	return 0;
-}
 
 static int on_own(void *ctx, const struct cli_option *option, const char *value, struct err *err)
 {
 	struct call *call = ctx;
 	const char *name = option->name;
 
-	if (strcmp(name, "args") == 0)
-		return json_option("--args", value, JSON_ARRAY, &call->args, err);
-	if (strcmp(name, "kwargs") == 0)
-		return json_option("--kwargs", value, JSON_OBJECT, &call->kwargs, err);
+	if (cmd_task_owns(option))
+		return cmd_task_option(&call->task, option, value, err);
 	if (strcmp(name, "countdown") == 0)
-		return seconds_option(name, value, &call->countdown_s, err);
+		return cmd_seconds_option(name, value, &call->countdown_s, err);
 	if (strcmp(name, "expires") == 0)
-		return seconds_option(name, value, &call->expires_s, err);
+		return cmd_seconds_option(name, value, &call->expires_s, err);
 	if (strcmp(name, "timeout") == 0)
-		return seconds_option(name, value, &call->timeout_s, err);
+		return cmd_seconds_option(name, value, &call->timeout_s, err);
 	if (strcmp(name, "eta") == 0)
 		return iso8601_parse(value, strlen(value), &call->eta_us, NULL, err) == 0
 			       ? 0
@@ -125,64 +88,18 @@ static int on_own(void *ctx, const struct cli_option *option, const char *value,
 	return 0;
 }
 
-/* NAME and what stands behind it. */
-static int take_arguments(struct call *call, int argc, char **argv, struct err *err)
-{
-	if (argc > 0 && strcmp(argv[0], "--") == 0) {
-		argc--;
-		argv++;
-	}
-	if (argc == 0)
-		return err_set(err, ERR_INVALID, "which task? smallage call NAME [ARGS]");
-	call->name = argv[0];
-	if (argc == 2 && argv[1][0] == '[')
-		return json_option("ARGS", argv[1], JSON_ARRAY, &call->args, err);
-	for (int i = 1; i < argc; i++) {
-		json_t *value = pyjson_load(argv[i], strlen(argv[i]), NULL);
-
-		if (!value)
-			value = json_string(argv[i]);
-		if (!value)
-			return err_set(err, ERR_INVALID, "argument %d is not UTF-8", i);
-		json_array_append_new(call->args, value);
-	}
-	return 0;
-}
-
-static const char *repr_of(struct arena *texts, const json_t *value, bool as_tuple)
-{
-	auto_str out = STR_INIT(64 * 1024);
-
-	pyjson_repr(&out, value, REPR_MAX, 3, as_tuple);
-	return arena_dup(texts, out.data, out.len);
-}
-
-/* Fills `t`; its spans borrow from `args` and `kwargs`. */
-static void fill_message(struct call *call, struct task_message *t, const struct str *args,
-			 const struct str *kwargs)
+static void fill_message(struct call *call, struct task_message *t)
 {
 	int64_t now_us = clock_wall_us();
-	auto_free char *host = nodename_host();
-	auto_free char *origin = mem_printf("gen%d@%s", (int)getpid(), host);
 
-	task_message_init(t);
-	t->protocol = 2;
-	t->task = arena_strdup(&t->texts, call->name);
-	t->id = t->root_id = arena_strdup(&t->texts, call->id);
-	t->origin = arena_strdup(&t->texts, origin);
-	t->argsrepr = repr_of(&t->texts, call->args, true);
-	t->kwargsrepr = repr_of(&t->texts, call->kwargs, false);
-	t->group_index = -1;
+	cmd_task_fill(&call->task, t, call->config);
 	t->ignore_result =
 		call->is_no_wait || call->config->task_ignore_result ? TRI_NULL : TRI_FALSE;
 	t->eta_us = call->eta_us;
 	if (call->countdown_s > 0)
 		t->eta_us = now_us + (int64_t)(call->countdown_s * 1e6);
-	t->expires_us = TIME_UNSET;
 	if (call->expires_s >= 0)
 		t->expires_us = now_us + (int64_t)(call->expires_s * 1e6);
-	t->args = (struct span){args->data, args->len};
-	t->kwargs = (struct span){kwargs->data, kwargs->len};
 }
 
 static void on_published(void *ctx, const struct err *err)
@@ -207,7 +124,7 @@ static int publish(struct call *call, const struct task_message *t, const struct
 	auto_free char *expiration =
 		mem_printf("%.0f", call->expires_s < 0 ? 0 : call->expires_s * 1000);
 
-	if (routing_send(call->config->routing, call->name, &asked, &to, err) != 0)
+	if (routing_send(call->config->routing, call->task.name, &asked, &to, err) != 0)
 		return -1;
 	json_t *headers = task_message_headers(t);
 	const struct publication p = {
@@ -217,7 +134,7 @@ static int publish(struct call *call, const struct task_message *t, const struct
 		.declare_exchange = destination_exchange(&to, &broadcast),
 		.content_type = label->type,
 		.content_encoding = label->encoding,
-		.correlation_id = call->id,
+		.correlation_id = call->task.id,
 		.reply_to = call->reply_to,
 		.expiration = call->expires_s < 0 ? NULL : expiration,
 		.priority = to.priority < 0 ? 0 : to.priority,
@@ -249,7 +166,7 @@ static void on_result_mail(void *ctx, struct message *message)
 	const struct content_options content = config_result_content(call->config);
 	const char *id = message->correlation_id;
 
-	if (!id || strcmp(id, call->id) != 0 || call->is_answered)
+	if (!id || strcmp(id, call->task.id) != 0 || call->is_answered)
 		return;
 	str_reset(&call->record);
 	if (content_read(message, &content, &call->result_err) == 0) {
@@ -280,7 +197,6 @@ static int listen_for_result(struct call *call, struct err *err)
 
 static int connect_broker(struct call *call, struct err *err)
 {
-	uuid4(call->id);
 	uuid4(call->reply_to);
 	if (client_open_broker(&call->client, err) != 0)
 		return -1;
@@ -294,19 +210,13 @@ static int send_task(struct call *call, struct err *err)
 	size_t max = call->config->worker_max_message_bytes;
 	struct content_label label;
 	struct task_message message;
-	auto_str args;
-	auto_str kwargs;
 	auto_str body;
 	int result;
 
-	str_init(&args, max);
-	str_init(&kwargs, max);
 	str_init(&body, max);
-	pyjson_dump(&args, call->args);
-	pyjson_dump(&kwargs, call->kwargs);
 	if (connect_broker(call, err) != 0)
 		return err_prefix(err, "broker: ");
-	fill_message(call, &message, &args, &kwargs);
+	fill_message(call, &message);
 	if (task_message_write_body(&body, &message) != 0 || body.is_full)
 		result = err_set(err, ERR_LIMIT, "the message is larger than %zu bytes", max);
 	else if (content_encode(&body, &call->config->task_form, &label, err) != 0)
@@ -340,7 +250,7 @@ static void on_got(void *ctx, const char *record, size_t len, const struct err *
 static int await_message(struct call *call, struct err *err)
 {
 	if (!client_wait(&call->client, &call->is_answered, call->timeout_s))
-		return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s", call->id,
+		return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s", call->task.id,
 			       call->timeout_s);
 	if (call->result_err.code != ERR_NONE)
 		return err_set(err, ERR_IO, "%s", call->result_err.text);
@@ -357,7 +267,7 @@ static int await_result(struct call *call, struct err *err)
 		double left_s = (double)(until_us - clock_mono_us()) / 1e6;
 
 		call->is_answered = false;
-		backend_get(call->client.backend, call->id, on_got, call);
+		backend_get(call->client.backend, call->task.id, on_got, call);
 		if (left_s <= 0 || !client_wait(&call->client, &call->is_answered, left_s))
 			break;
 		if (call->result_err.code != ERR_NONE)
@@ -367,43 +277,9 @@ static int await_result(struct call *call, struct err *err)
 			return 0;
 		client_wait(&call->client, &never, POLL_MS / 1000.0);
 	}
-	return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s%s%s", call->id,
+	return err_set(err, ERR_TIMEOUT, "no result of task %s within %g s%s%s", call->task.id,
 		       call->timeout_s, call->client.backend_err.text[0] ? ": " : "",
 		       call->client.backend_err.text);
-}
-
-static void print_json(const json_t *value)
-{
-	auto_str out;
-
-	str_init(&out, STR_MAX_DEFAULT);
-	pyjson_dump(&out, value);
-	printf("%s\n", out.len ? out.data : "null");
-}
-
-/* "ValueError: x" and, where there is one, the traceback. */
-static void print_failure(const json_t *record)
-{
-	const json_t *result = json_object_get(record, "result"), *item;
-	const json_t *message = json_object_get(result, "exc_message");
-	const char *type = json_string_value(json_object_get(result, "exc_type"));
-	const char *traceback = json_string_value(json_object_get(record, "traceback"));
-	const char *status = json_string_value(json_object_get(record, "status"));
-	size_t i;
-
-	if (traceback)
-		fprintf(stderr, "%s%s", traceback,
-			traceback[0] && traceback[strlen(traceback) - 1] == '\n' ? "" : "\n");
-	fprintf(stderr, "smallage call: %s: %s", status ? status : "?", type ? type : "?");
-	json_array_foreach (message, i, item) {
-		auto_free char *text = json_is_string(item) ? mem_strdup(json_string_value(item))
-							    : json_dumps(item, JSON_ENCODE_ANY);
-
-		fprintf(stderr, "%s%s", i == 0 ? ": " : ", ", text ? text : "?");
-	}
-	if (json_is_string(message))
-		fprintf(stderr, ": %s", json_string_value(message));
-	fputc('\n', stderr);
 }
 
 static int show(const struct call *call)
@@ -415,11 +291,11 @@ static int show(const struct call *call)
 	if (!record)
 		return cmd_fail("call", &err, CALL_FAILED);
 	if (call->is_json)
-		print_json(record);
+		cmd_print_json(record);
 	else if (is_success)
-		print_json(json_object_get(record, "result"));
+		cmd_print_json(json_object_get(record, "result"));
 	else
-		print_failure(record);
+		cmd_print_failure("call", record);
 	json_decref(record);
 	return is_success ? CALL_SUCCEEDED : CALL_FAILED;
 }
@@ -433,7 +309,7 @@ static int run(struct call *call)
 	if (send_task(call, &err) != 0)
 		return cmd_fail("call", &err, CALL_FAILED);
 	if (call->is_no_wait || !backend || strncasecmp(backend, "disabled", 8) == 0) {
-		printf("%s\n", call->id);
+		printf("%s\n", call->task.id);
 		if (!call->is_no_wait)
 			fprintf(stderr, "smallage call: not waiting, result_backend is unset\n");
 		return CALL_SUCCEEDED;
@@ -454,12 +330,8 @@ static int run(struct call *call)
 
 int cmd_call(int argc, char **argv)
 {
-	struct call call = {.countdown_s = -1,
-			    .expires_s = -1,
-			    .timeout_s = -1,
-			    .eta_us = TIME_UNSET,
-			    .args = json_array(),
-			    .kwargs = json_object()};
+	struct call call = {
+		.countdown_s = -1, .expires_s = -1, .timeout_s = -1, .eta_us = TIME_UNSET};
 	const struct cli_use use = {.command = CONFIG_FOR_CALL,
 				    .own = cmd_call_options,
 				    .on_own = on_own,
@@ -467,9 +339,10 @@ int cmd_call(int argc, char **argv)
 	struct err err = {0};
 	int rest = 0, code = CALL_FAILED;
 
+	cmd_task_init(&call.task);
 	str_init(&call.record, STR_MAX_DEFAULT);
 	call.config = config_load_for(&use, argc, argv, &rest, &err);
-	if (call.config && take_arguments(&call, argc - rest, argv + rest, &err) == 0) {
+	if (call.config && cmd_task_read(&call.task, "call", argc - rest, argv + rest, &err) == 0) {
 		if (call.timeout_s < 0)
 			call.timeout_s = 60 + (call.countdown_s > 0 ? call.countdown_s : 0);
 		client_open(&call.client, call.config);
@@ -478,8 +351,7 @@ int cmd_call(int argc, char **argv)
 	} else {
 		cmd_fail("call", &err, CALL_FAILED);
 	}
-	json_decref(call.args);
-	json_decref(call.kwargs);
+	cmd_task_clear(&call.task);
 	str_clear(&call.record);
 	config_free(call.config);
 	return code;

@@ -3,14 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "worker/task/plugin.h"
 
-int startup_open_log(const struct config *config, struct err *err)
+int startup_open_log(const struct config *config, enum log_format format, struct err *err)
 {
-	enum log_format format = LOG_AUTO;
-
 	if (config->log_format && strcmp(config->log_format, "json") == 0)
 		format = LOG_JSON;
 	else if (config->log_format && strcmp(config->log_format, "text") == 0)
@@ -34,6 +31,19 @@ int startup_load_plugins(struct registry *registry, struct config *config, struc
 	for (unsigned i = 0; i < registry_plugin_count(registry); i++)
 		config_declare(config, registry_plugin_at(registry, i)->settings);
 	return config_check_unknown(config, err);
+}
+
+enum pool_kind startup_pool_kind(const struct config *config)
+{
+	switch (config->worker_pool) {
+	case CONFIG_THREADS:
+		return POOL_THREADS;
+	case CONFIG_SOLO:
+		return POOL_SOLO;
+	case CONFIG_PREFORK:
+		break;
+	}
+	return POOL_PREFORK;
 }
 
 char **startup_template_dirs(const struct config *config)

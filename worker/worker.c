@@ -43,19 +43,6 @@ struct worker {
 	int64_t started_us;
 };
 
-static enum pool_kind pool_kind_of(enum config_pool pool)
-{
-	switch (pool) {
-	case CONFIG_THREADS:
-		return POOL_THREADS;
-	case CONFIG_SOLO:
-		return POOL_SOLO;
-	case CONFIG_PREFORK:
-		break;
-	}
-	return POOL_PREFORK;
-}
-
 /* Connections and inotify watches of a busy worker pass the usual soft limit of 1024. */
 static void raise_file_limit(void)
 {
@@ -74,7 +61,7 @@ static int prepare_pool(struct worker *w, struct err *err)
 {
 	const struct config *config = w->config;
 	struct pool_options options = {
-		.kind = pool_kind_of(config->worker_pool),
+		.kind = startup_pool_kind(config),
 		.concurrency = config->autoscale_max > 0 ? config->autoscale_min
 							 : config->worker_concurrency,
 		.registry = w->registry,
@@ -272,8 +259,8 @@ static void log_start(const struct worker *w)
 		 "from %u plug-ins",
 		 SMALLAGE_VERSION, config->node_name, w->consumer.broker_label,
 		 w->consumer.finish.backend ? "stored" : "disabled",
-		 pool_kind_name(pool_kind_of(config->worker_pool)), size,
-		 registry_count(w->registry), registry_plugin_count(w->registry));
+		 pool_kind_name(startup_pool_kind(config)), size, registry_count(w->registry),
+		 registry_plugin_count(w->registry));
 	for (char **notice = config->notices; !config->is_quiet && *notice; notice++)
 		log_warning("%s", *notice);
 }
@@ -390,7 +377,7 @@ static int fail(const struct worker *w, const struct err *err)
 static int prepare(struct worker *w, int argc, char **argv, struct err *err)
 {
 	w->config = config_load(argc, argv, NULL, err);
-	if (!w->config || startup_open_log(w->config, err) < 0)
+	if (!w->config || startup_open_log(w->config, LOG_AUTO, err) < 0)
 		return -1;
 	w->registry = registry_new();
 	w->template_dirs = startup_template_dirs(w->config);
@@ -398,7 +385,8 @@ static int prepare(struct worker *w, int argc, char **argv, struct err *err)
 	    daemon_begin(w->config, err) < 0)
 		return -1;
 	/* The standard error of a daemon is another one. */
-	if (w->config->detach && !w->config->log_file && startup_open_log(w->config, err) < 0)
+	if (w->config->detach && !w->config->log_file &&
+	    startup_open_log(w->config, LOG_AUTO, err) < 0)
 		return -1;
 	raise_file_limit();
 	signal(SIGPIPE, SIG_IGN);

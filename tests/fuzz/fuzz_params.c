@@ -19,7 +19,7 @@ static void check_format(const struct params *params)
 	fuzz_check(params_format(&second, again) == 0);
 	fuzz_check(first.len == second.len &&
 		   (first.len == 0 || memcmp(first.data, second.data, first.len) == 0));
-	fuzz_check(params_format_python(&second, params) == 0);
+	fuzz_check(params_format_python(&second, params, ", ") == 0);
 	params_free(again);
 	str_clear(&first);
 	str_clear(&second);

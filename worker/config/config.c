@@ -122,7 +122,7 @@ struct config *config_load_for(const struct cli_use *use, int argc, char **argv,
 		return NULL;
 	}
 	/* `status` asks a running worker, whose servers its own options may name. */
-	if (use->command != CONFIG_FOR_STATUS && derive_servers(c->store, err) != 0)
+	if (!(use->command & CONFIG_FOR_ALONE) && derive_servers(c->store, err) != 0)
 		return NULL;
 	if (fill(c, err) != 0 || derive_rest(c, c->store, err) != 0)
 		return NULL;

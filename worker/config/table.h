@@ -30,9 +30,13 @@ enum config_command {
 	CONFIG_FOR_CALL = 4,
 	CONFIG_FOR_STATUS = 8,
 	CONFIG_FOR_REMOTE = 16, /* ping, inspect, control */
+	CONFIG_FOR_ONE = 32,	/* run: one task, no server */
+	CONFIG_FOR_STUBS = 64,
 };
 #define CONFIG_FOR_RUN (CONFIG_FOR_WORKER | CONFIG_FOR_CHECK)
-#define CONFIG_FOR_ALL (CONFIG_FOR_RUN | CONFIG_FOR_CALL | CONFIG_FOR_STATUS | CONFIG_FOR_REMOTE)
+/* Those that talk to no server. */
+#define CONFIG_FOR_ALONE (CONFIG_FOR_STATUS | CONFIG_FOR_ONE | CONFIG_FOR_STUBS)
+#define CONFIG_FOR_ALL	 (CONFIG_FOR_RUN | CONFIG_FOR_CALL | CONFIG_FOR_REMOTE | CONFIG_FOR_ALONE)
 
 enum config_flag {
 	CONFIG_SECRET = 1,  /* never shown */

@@ -216,7 +216,7 @@ static void assert_python(const char *signature, const char *expected)
 	struct params *params = parse(signature);
 	auto_str out = {.max = 10000};
 
-	ck_assert_int_eq(params_format_python(&out, params), 0);
+	ck_assert_int_eq(params_format_python(&out, params, ", "), 0);
 	ck_assert_str_eq(out.data ? out.data : "", expected);
 	params_free(params);
 }
