@@ -356,6 +356,7 @@ static struct broker *redis_open(const struct broker_options *options, struct er
 	r->nodes = redis_nodes_key(&r->options);
 	redis_scripts_init(&r->scripts);
 	redis_lease_init(r);
+	redis_orphans_init(r);
 	redis_take_init(r);
 	redis_ahead_init(r);
 	uv_timer_init(r->loop, &r->tick);

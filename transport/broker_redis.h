@@ -20,6 +20,7 @@
 #include "transport/redis_lease.h"
 #include "transport/redis_letters.h"
 #include "transport/redis_options.h"
+#include "transport/redis_orphans.h"
 #include "transport/redis_script.h"
 #include "transport/redis_sweep.h"
 #include "transport/redis_take.h"
@@ -63,6 +64,7 @@ struct broker_redis {
 	struct redis_unacked answers;
 	struct redis_lease lease;
 	struct redis_sweep sweep;
+	struct redis_orphans orphans;
 	struct redis_letters letters;
 	int64_t tracker_id; /* the client that hears of lists that grow; 0 = none */
 	unsigned prefetch;

@@ -75,7 +75,7 @@ static void bury_answered(void *ctx, const redisReply *reply)
 	redis_lease_ask(ctx);
 }
 
-static void bury(struct broker_redis *r, const char *id, const char *number)
+void redis_lease_bury(struct broker_redis *r, const char *id, const char *number)
 {
 	struct redis_arg args[] = {{0},
 				   {0},
@@ -113,7 +113,7 @@ static void judge(struct broker_redis *r, const char *name, struct redis_node *n
 		else if (now - node->since_us > FORGET_DEAD_US)
 			forget_dead(r, name);
 	} else if (strcmp(name, r->lease.id) != 0 && now - since >= REDIS_LEASE_US) {
-		bury(r, name, node->number);
+		redis_lease_bury(r, name, node->number);
 	}
 }
 

@@ -63,6 +63,8 @@ void redis_lease_down(struct broker_redis *r);
 void redis_lease_tick(struct broker_redis *r);
 /* Renews now. */
 void redis_lease_ask(struct broker_redis *r);
+/* Takes a node for dead, if its number is still that; "" = it has none. */
+void redis_lease_bury(struct broker_redis *r, const char *id, const char *number);
 /* Whether everything we hold is still ours as far as we can know. */
 bool redis_lease_is_sure(const struct broker_redis *r);
 /* Looks which records of ours are gone: those messages are not ours any more. */

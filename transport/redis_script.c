@@ -169,9 +169,10 @@ static const char live[] =
 	"return out\n";
 
 static const char bury[] =
-	"if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end\n"
+	"if (redis.call('ZSCORE', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end\n"
 	"redis.call('ZREM', KEYS[1], ARGV[1])\n"
-	"return redis.call('ZADD', KEYS[1], ARGV[2], 'dead:' .. ARGV[1])\n";
+	"local number = ARGV[2] == '' and '0' or ARGV[2]\n"
+	"return redis.call('ZADD', KEYS[1], number, 'dead:' .. ARGV[1])\n";
 
 static const char expired[] =
 	"if not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return false end\n"

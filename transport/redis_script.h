@@ -36,7 +36,8 @@ enum redis_script {
 	 * KEYS: nodes. ARGV: our id, a number that grows, most entries. Answer: {1 if we were on
 	 * it, 1 if we were taken for dead, id, number, ...} */
 	REDIS_SCRIPT_LIVE,
-	/* Takes a node for dead, if its number is still that. KEYS: nodes. ARGV: id, number. */
+	/* Takes a node for dead, if its number is still that ("": if it has none). KEYS: nodes.
+	 * ARGV: id, number. */
 	REDIS_SCRIPT_BURY,
 	/* KEYS: mutex, index. ARGV: token, ms to hold it, visibility timeout in seconds, most
 	 * entries (0 = 1000 of the oldest). Answer: nil while another holds it, else fields. */

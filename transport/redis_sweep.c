@@ -10,7 +10,6 @@
 #include "transport/broker_redis.h"
 
 #define FOUND_MOST 10000000
-#define ID_LEN	   32
 
 static int compare(const void *a, const void *b)
 {
@@ -26,6 +25,24 @@ static void found_add(struct redis_sweep *s, uint64_t number)
 		s->found = mem_realloc(s->found, s->found_cap * sizeof(*s->found));
 	}
 	s->found[s->found_count++] = number;
+}
+
+bool redis_sweep_id_of(const char *field, char id[REDIS_ID_LEN + 1])
+{
+	size_t len = strspn(field, "0123456789abcdef");
+
+	if (len != REDIS_ID_LEN || field[len] != ':')
+		return false;
+	snprintf(id, REDIS_ID_LEN + 1, "%.32s", field);
+	return true;
+}
+
+bool redis_sweep_is_known(const struct broker_redis *r, const char *id)
+{
+	char dead[REDIS_ID_LEN + sizeof(REDIS_NODE_DEAD)];
+
+	snprintf(dead, sizeof(dead), REDIS_NODE_DEAD "%.32s", id);
+	return map_has(r->lease.nodes, id) || map_has(r->lease.nodes, dead);
 }
 
 /* The end of a scan */
@@ -85,7 +102,7 @@ static void scan_end(struct broker_redis *r, bool is_whole)
 
 static void scan_next(struct broker_redis *r);
 
-static bool is_scan_answer(const redisReply *reply)
+bool redis_sweep_is_page(const redisReply *reply)
 {
 	return reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
 	       reply->element[0]->type == REDIS_REPLY_STRING &&
@@ -98,7 +115,7 @@ static void on_scanned(void *ctx, const redisReply *reply)
 	struct redis_sweep *s = &r->sweep;
 	size_t len = strlen(s->node);
 
-	if (!is_scan_answer(reply)) {
+	if (!redis_sweep_is_page(reply)) {
 		if (reply != NULL)
 			redis_trouble(r, "looking for messages of dead workers", reply);
 		scan_end(r, false);
@@ -150,7 +167,7 @@ static void scan_begin(struct broker_redis *r, const char *id)
 
 void redis_sweep_node(struct broker_redis *r, const char *id)
 {
-	if (!r->sweep.is_busy && r->answers.back_count == 0 && strlen(id) == ID_LEN)
+	if (!r->sweep.is_busy && r->answers.back_count == 0 && strlen(id) == REDIS_ID_LEN)
 		scan_begin(r, id);
 }
 
@@ -180,14 +197,9 @@ static void scan_own(struct broker_redis *r)
 
 static bool is_of_node(const struct broker_redis *r, const char *field)
 {
-	char id[ID_LEN + 1], dead[ID_LEN + sizeof(REDIS_NODE_DEAD)];
-	size_t len = strspn(field, "0123456789abcdef");
+	char id[REDIS_ID_LEN + 1];
 
-	if (len != ID_LEN || field[len] != ':')
-		return false;
-	snprintf(id, sizeof(id), "%.32s", field);
-	snprintf(dead, sizeof(dead), REDIS_NODE_DEAD "%.32s", field);
-	return map_has(r->lease.nodes, id) || map_has(r->lease.nodes, dead);
+	return redis_sweep_id_of(field, id) && redis_sweep_is_known(r, id);
 }
 
 static void ignore(void *ctx, const redisReply *reply)
@@ -274,6 +286,7 @@ void redis_sweep_up(struct broker_redis *r)
 void redis_sweep_down(struct broker_redis *r)
 {
 	r->sweep.is_busy = false;
+	redis_orphans_down(r);
 }
 
 void redis_sweep_tick(struct broker_redis *r)
@@ -284,6 +297,7 @@ void redis_sweep_tick(struct broker_redis *r)
 		return;
 	if (r->sweep.wants_own && !r->sweep.is_busy)
 		scan_own(r);
+	redis_orphans_tick(r);
 	/* Once who is alive is known. */
 	if (now >= r->sweep.expired_next_us && r->answers.back_count == 0) {
 		r->sweep.expired_next_us = now + (int64_t)(r->options.restore_interval_s * 1e6);
@@ -295,4 +309,5 @@ void redis_sweep_clear(struct broker_redis *r)
 {
 	free(r->sweep.found);
 	free(r->sweep.known);
+	redis_orphans_clear(r);
 }

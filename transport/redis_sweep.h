@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <hiredis/hiredis.h>
+
 struct broker_redis;
 
 struct redis_sweep {
@@ -26,6 +28,14 @@ struct redis_sweep {
 	char token[37];
 };
 
+#define REDIS_ID_LEN 32 /* of a node */
+
+/* The owner that the name of a record tells; false when it is none of ours. */
+bool redis_sweep_id_of(const char *field, char id[REDIS_ID_LEN + 1]);
+/* Whether the registry has it, alive or dead. */
+bool redis_sweep_is_known(const struct broker_redis *r, const char *id);
+/* Whether it is the answer to a ZSCAN. */
+bool redis_sweep_is_page(const redisReply *reply);
 /* Puts back what a dead node held; marks the node as clean when there is nothing. */
 void redis_sweep_node(struct broker_redis *r, const char *id);
 /* A new connection. */

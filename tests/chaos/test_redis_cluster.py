@@ -57,6 +57,23 @@ def test_what_a_killed_worker_ran_runs_elsewhere_within_15_s(cluster):
     assert max(found.back["smallage"]) < BACK_S, found.back
 
 
+@pytest.mark.smallage_only("the registry is smallage's")
+def test_what_a_killed_worker_held_comes_back_though_the_registry_was_lost(cluster):
+    """C-46 T-56: once another begins, or within a minute more"""
+    one = cluster()
+    for _ in range(2):
+        one.start_node(concurrency=4)
+    one.start_load(long_s=4, long_every=0.4)
+    time.sleep(1)
+    one.kill(one.living[0])
+    one.client.delete("smallage.nodes", "smallage.nodes.pass")
+    one.start_node(concurrency=4)
+    time.sleep(BACK_S)
+    found = one.settle(60)
+    found.check()
+    assert found.again["smallage"] and max(found.back["smallage"]) < BACK_S, found.back
+
+
 @pytest.mark.parametrize("killed, heir", [("smallage", "celery"), ("celery", "smallage")])
 def test_each_kind_of_worker_gives_back_what_the_other_held(cluster, killed, heir):
     """C-46: after the visibility timeout; what ran, what waited and what had its time to come"""
