@@ -9,6 +9,7 @@ import tally
 import verdict
 from cluster import Cluster
 from integration.conftest import broker, new_broker, rabbit, results, worker  # noqa: F401
+from integration.conftest import redis_for_brokers  # noqa: F401
 from integration.conftest import pytest_collection_modifyitems as modify_integration
 from integration.conftest import pytest_configure as configure_integration
 from world import World

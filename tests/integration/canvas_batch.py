@@ -1,6 +1,5 @@
 """Runs many compositions on one broker at once, and reads what they left."""
 import contextlib
-import gc
 import itertools
 import json
 import time
@@ -48,7 +47,9 @@ class Batch:
         folder.mkdir()
         self.app = Celery("client", broker=self.broker.url, backend=self.results.url,
                           set_as_current=False)
-        stack.callback(self._close)
+        # Nobody waits for the results here, so they need no connection when they are thrown away.
+        self.app.backend.remove_pending_result = lambda result: result
+        stack.callback(self.app.close)
         self.workers, self.groups = [], {}
         for more in workers:
             one = Worker(folder, self.broker.url, self.results.url, "-E",
@@ -56,11 +57,6 @@ class Batch:
                          settings=SETTINGS, env={"CANVAS_JOURNAL": str(self.journal)}, **more)
             stack.callback(self._end, one)
             self.workers.append(one)
-
-    def _close(self):
-        # Results that are still about would ask for themselves when they are thrown away.
-        gc.collect()
-        self.app.close()
 
     @staticmethod
     def _end(worker):

@@ -1,15 +1,15 @@
 """The compositions that are compared: each kind of task in each place, then random ones by seed."""
 import itertools
+import os
 import random
 
 from compositions import Node, features, task
 from worker import JUDGE
 
 # What the worker refuses in this version: compositions that need it are left out.
-NOT_YET = () if JUDGE else (
-    "chord", "chord started by the worker", "group started by the worker",
-    "chain started by the worker", "swap", "grow", "send", "note_failure", "map", "starmap",
-    "chunks")
+REFUSED = ("chord,chord started by the worker,group started by the worker,"
+           "chain started by the worker,swap,grow,send,note_failure,map,starmap,chunks")
+NOT_YET = () if JUDGE else tuple(filter(None, os.environ.get("CANVAS_NOT_YET", REFUSED).split(",")))
 
 
 def mark(**more):

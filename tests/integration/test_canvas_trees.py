@@ -2,7 +2,8 @@
 they leave behind is equal.
 
 CANVAS_COMPOSITIONS: how many (default 300, on each broker others); `all`. CANVAS_SEED: of the choice
-and of those that are drawn at random.
+and of those that are drawn at random. CANVAS_ONLY: those whose text holds this.
+CANVAS_NOT_YET: other features than the stated ones to leave out, by commas (may be empty).
 """
 import contextlib
 import os
@@ -22,6 +23,7 @@ COUNT = os.environ.get("CANVAS_COMPOSITIONS", "300")
 def choose(kind):
     """(compositions, a line that tells how many and what is left out)"""
     nodes, left = without(systematic() + randoms(f"{SEED} {kind}", 100), NOT_YET)
+    nodes = [node for node in nodes if os.environ.get("CANVAS_ONLY", "") in str(node)]
     chosen = nodes
     if COUNT != "all" and len(nodes) > int(COUNT):
         chosen = random.Random(f"{SEED} {kind}").sample(nodes, int(COUNT))

@@ -3,6 +3,7 @@
 Each gives back its tag and what it was called with, so a result tells its whole descent. All take
 one value: the result of what came before.
 """
+import json
 import os
 import time
 
@@ -43,6 +44,20 @@ def quiet(value=None, tag=""):
 def nap(value=None, tag="", seconds=0.02):
     time.sleep(seconds)
     return [tag, value]
+
+
+@task
+def draw(value=None, tag=""):
+    """Another number each time."""
+    time.sleep(0.02)
+    return time.monotonic_ns()
+
+
+@task
+def tell(value=None, tag="", text=""):
+    """Writes down what it was called with."""
+    write_line(f"told {text} {json.dumps(value)}")
+    return tag
 
 
 @task

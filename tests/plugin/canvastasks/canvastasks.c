@@ -2,6 +2,12 @@
  * The tasks of compositions, the same as tests/integration/pyworker/canvastasks.py: each gives back
  * its tag and what it was called with, so that a result tells its whole descent. Not installed.
  */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
 #include <smallage/task.h>
 
 /* Seconds. Celery stores RETRY when the next try is on its way already: another worker must not be
@@ -19,6 +25,40 @@ static json_t *nap(struct sm_job *job)
 	if (sm_sleep(job, sm_float(job, "seconds")) != 0)
 		return sm_raise_args(job, "SoftTimeLimitExceeded", json_array());
 	return mark(job);
+}
+
+/* Another number each time. */
+static json_t *draw(struct sm_job *job)
+{
+	struct timespec t;
+
+	sm_sleep(job, 0.02);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return json_integer((json_int_t)t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+/* To the file that tells what left no record; a line is one write. */
+static void write_line(const char *line)
+{
+	const char *path = getenv("CANVAS_JOURNAL");
+	int fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644) : -1;
+
+	if (fd < 0)
+		return;
+	dprintf(fd, "%s\n", line);
+	close(fd);
+}
+
+/* Writes down what it was called with. */
+static json_t *tell(struct sm_job *job)
+{
+	char *values = json_dumps(sm_json(job, "value"), JSON_ENCODE_ANY);
+
+	if (!values)
+		return sm_raise(job, "ValueError", "value");
+	write_line(sm_printf(job, "told %s %s", sm_str(job, "text"), values));
+	free(values);
+	return json_incref(sm_json(job, "tag"));
 }
 
 static json_t *fail(struct sm_job *job)
@@ -62,6 +102,8 @@ static json_t *note_error(struct sm_job *job)
 TASK(mark, VALUE, mark);
 TASK(quiet, VALUE, mark, .ignore_result = SM_YES);
 TASK(nap, VALUE ", seconds: float = 0.02", nap);
+TASK(draw, VALUE, draw);
+TASK(tell, VALUE ", text: str = \"\"", tell);
 TASK(fail, VALUE, fail);
 TASK(again, VALUE ", times: int = 1", again, .max_retries = SM_UNLIMITED);
 TASK(give_up, VALUE, give_up, .max_retries = 1);
@@ -70,5 +112,6 @@ TASK(turn_down, VALUE, turn_down);
 TASK(note_error, "id, *, tag = \"\"", note_error);
 
 SM_PLUGIN(.name = "canvastasks", .version = "1",
-	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &fail_task, &again_task,
-			    &give_up_task, &skip_task, &turn_down_task, &note_error_task));
+	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &draw_task, &tell_task, &fail_task,
+			    &again_task, &give_up_task, &skip_task, &turn_down_task,
+			    &note_error_task));
