@@ -5,6 +5,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
 		gcc libc6-dev make pkg-config librabbitmq-dev libhiredis-dev libjansson-dev libuv1-dev \
 		libyaml-dev libssl-dev libpcre2-dev libesmtp-dev libcurl4-openssl-dev libidn2-dev uthash-dev \
 		libmicrohttpd-dev zlib1g-dev libbz2-dev liblzma-dev libbrotli-dev libzstd-dev \
+		libpq-dev libsqlite3-dev \
 	&& rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -14,7 +15,7 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
 		ca-certificates librabbitmq4 libhiredis0.14 libjansson4 libuv1 libyaml-0-2 libssl3 libpcre2-8-0 \
 		libesmtp6 libcurl4 libidn2-0 libmicrohttpd12 zlib1g libbz2-1.0 \
-		liblzma5 libbrotli1 libzstd1 \
+		liblzma5 libbrotli1 libzstd1 libpq5 libsqlite3-0 \
 	&& rm -rf /var/lib/apt/lists/* \
 	&& useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/smallage \
 		--shell /usr/sbin/nologin smallage \

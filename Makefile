@@ -18,9 +18,9 @@ TOOLCHAIN := $(if $(findstring clang,$(CC)),clang,gcc)
 B := build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang,$(TOOLCHAIN)),-clang)
 
 LIBS := librabbitmq hiredis jansson libuv yaml-0.1 openssl libpcre2-8
-# Loaded when they are wanted, not linked: docs/adr/libmicrohttpd.md, docs/adr/compression.md.
+# Loaded when they are wanted, not linked: docs/adr/libmicrohttpd.md, compression.md, databases.md.
 # (bzip2 is loaded too, but Debian gives it no pkg-config file.)
-LOADED := libmicrohttpd zlib liblzma libbrotlidec libbrotlienc libzstd
+LOADED := libmicrohttpd zlib liblzma libbrotlidec libbrotlienc libzstd libpq sqlite3
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) $(LOADED))
 PKG_LIBS := $(shell pkg-config --libs $(LIBS)) -ldl -lpthread -lm
 

@@ -1,19 +1,21 @@
-#include "backend/backend.h"
+#include "backend/driver.h"
 
 #include <string.h>
 
 static const struct backend_driver *const drivers[] = {
-	&backend_redis_driver,
-	&backend_file_driver,
-	&backend_rpc_driver,
-	&backend_disabled_driver,
+	&backend_redis_driver, &backend_file_driver,	 &backend_rpc_driver,
+	&backend_sql_driver,   &backend_disabled_driver,
 };
 
 static bool driver_speaks(const struct backend_driver *driver, const char *scheme, size_t len)
 {
-	for (const char *const *s = driver->schemes; *s != NULL; s++)
-		if (strlen(*s) == len && strncmp(*s, scheme, len) == 0)
+	for (const char *const *s = driver->schemes; *s != NULL; s++) {
+		size_t own = strlen(*s);
+		bool is_family = (*s)[own - 1] == '+'; /* "db+postgresql" */
+
+		if (strncmp(*s, scheme, own) == 0 && (own == len || (is_family && own < len)))
 			return true;
+	}
 	return false;
 }
 
@@ -29,7 +31,7 @@ struct backend *backend_open(const struct backend_options *options, struct err *
 			return drivers[i]->open(&effective, err);
 	err_set(err, ERR_UNSUPPORTED,
 		"result_backend: '%.*s' is not spoken here; use redis://, redis+socket://, rpc://, "
-		"file:// or disabled://",
+		"db+postgresql://, db+sqlite:///, file:// or disabled://",
 		scheme_len > 40 ? 40 : (int)scheme_len, url);
 	return NULL;
 }

@@ -52,6 +52,11 @@ struct backend_options {
 	int (*publish)(void *ctx, const struct publication *p, broker_published_fn *done,
 		       void *done_ctx, struct err *err);
 	bool is_persistent; /* result_persistent: of those messages */
+	/* How values are written in columns of their own: result_serializer, NULL = "json". */
+	const char *serializer;
+	struct content_form form; /* what it refers to stays */
+	/* database_table_names, database_table_schemas as JSON object texts, or NULL */
+	const char *table_names, *table_schemas;
 	void *ctx;
 };
 
@@ -71,6 +76,8 @@ struct backend_record {
 	 * step, where the store can do that. */
 	bool is_revoke;
 	struct content_label label; /* what `data` is written in */
+	/* The same as a value, for stores that have columns. Borrowed until return. */
+	const struct result_record *fields;
 	/* Where the client waits that sent the task, and for what; NULL: nobody waits. Only for
 	 * results that are messages. */
 	const char *reply_to, *correlation_id;
@@ -176,34 +183,5 @@ struct backend_stats {
 	char host[256]; /* without secrets */
 };
 void backend_stats(const struct backend *b, struct backend_stats *ret_stats);
-
-struct backend_driver {
-	const char *const *schemes; /* NULL-terminated */
-	struct backend *(*open)(const struct backend_options *options, struct err *err);
-	void (*store)(struct backend *b, const struct backend_record *record, backend_done_fn *done,
-		      void *ctx);
-	void (*get)(struct backend *b, const char *task_id, backend_got_fn *done, void *ctx);
-	enum backend_chords chords;
-	/* NULL where there is nothing to do. */
-	void (*chord_start)(struct backend *b, const struct backend_chord *chord,
-			    backend_done_fn *done, void *ctx);
-	void (*chord_add)(struct backend *b, const char *group_id, const char *task_id,
-			  backend_done_fn *done, void *ctx);
-	void (*chord_part)(struct backend *b, const struct backend_chord_part *part,
-			   const struct backend_chord_events *events, void *ctx);
-	void (*chord_end)(struct backend *b, const struct backend_chord_end *end,
-			  backend_done_fn *done, void *ctx);
-	bool (*is_full)(const struct backend *b);
-	void (*close)(struct backend *b, double deadline_s);
-	void (*stats)(const struct backend *b, struct backend_stats *ret_stats);
-};
-/* A driver's object begins with this. */
-struct backend {
-	const struct backend_driver *driver;
-};
-extern const struct backend_driver backend_redis_driver;
-extern const struct backend_driver backend_file_driver;
-extern const struct backend_driver backend_rpc_driver;
-extern const struct backend_driver backend_disabled_driver;
 
 #endif

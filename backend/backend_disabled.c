@@ -1,6 +1,6 @@
 /* No result store: every record is taken and forgotten, every key is absent. The shortest driver,
  * to be read first. Mirrors celery/backends/base.py, DisabledBackend. */
-#include "backend/backend.h"
+#include "backend/driver.h"
 
 #include "base/list.h"
 #include "base/mem.h"

@@ -4,7 +4,7 @@
  * polls never reads half of one. A folder that cannot be written is an outage like any other: the
  * records wait. Mirrors celery/backends/filesystem.py. contract: tasks.md 5.6.
  */
-#include "backend/backend.h"
+#include "backend/driver.h"
 
 #include <errno.h>
 #include <stdio.h>

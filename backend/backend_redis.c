@@ -11,7 +11,7 @@
  * was sent and not answered is sent again by script, and that publishes what it finds to be its
  * own.
  */
-#include "backend/backend.h"
+#include "backend/driver.h"
 
 #include <stdio.h>
 #include <stdlib.h>

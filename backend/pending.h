@@ -6,7 +6,7 @@
 #ifndef BACKEND_PENDING_H
 #define BACKEND_PENDING_H
 
-#include "backend/backend.h"
+#include "backend/driver.h"
 #include "base/list.h"
 
 /* A store, or a read when `got` is set. */

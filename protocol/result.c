@@ -72,6 +72,15 @@ static void add_stamps(struct str *out, const char *stamped_headers, const char 
 	json_decref(values);
 }
 
+void result_add_stamps(struct str *out, const struct result_record *r)
+{
+	auto_str stamps = STR_INIT(STR_MAX_DEFAULT);
+
+	add_stamps(&stamps, r->stamped_headers, r->stamps);
+	if (stamps.len > 2)
+		str_add(out, stamps.data + 2, stamps.len - 2);
+}
+
 static void add_extended(struct str *out, const struct result_record *r)
 {
 	PUT(out, ", \"name\": ");

@@ -33,6 +33,9 @@ struct result_record {
 };
 int result_encode(struct str *out, const struct result_record *r);
 
+/* Appends the stamps that stamped_headers names, as they stand in a record: "key": value, ... */
+void result_add_stamps(struct str *out, const struct result_record *r);
+
 /* {"exc_type": type, "exc_message": args, "exc_module": module}; `args` is JSON text of a list. */
 int result_exception(struct str *out, const char *module, const char *type, struct span args);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "worker/redis_config.h"
+#include "worker/backend_config.h"
 
 #define CLOSE_DEADLINE_S 2.0
 
@@ -183,27 +183,16 @@ int client_connect_broker(struct client *c, double timeout_s, struct err *err)
 
 int client_connect_backend(struct client *c, struct err *err)
 {
-	const struct config *config = c->config;
-	struct redis_settings redis;
-	const struct backend_options options = {
+	struct backend_options options = {
 		.loop = &c->loop,
-		.url = config->result_backend,
-		.result_expires_s = config->result_expires,
-		.failure_expires_s = config->result_failure_expires,
-		.chord_expires_s = -1,
-		.transport_options = config->result_backend_transport_options,
-		.max_waiting_bytes = config->worker_max_waiting_bytes,
-		.connect_timeout_s = config->broker_connection_timeout,
-		.redis_settings = &redis,
+		.connect_timeout_s = c->config->broker_connection_timeout,
 		.on_notice = on_backend_notice,
 		.on_room = on_backend_room,
 		.on_closed = on_backend_closed,
 		.ctx = c,
 	};
 
-	redis_config_read(&redis, config);
-	c->backend = backend_open(&options, err);
-	redis_settings_clear(&redis);
+	c->backend = backend_config_open(c->config, &options, err);
 	return c->backend ? 0 : -1;
 }
 

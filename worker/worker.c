@@ -7,10 +7,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "backend/backend.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/backend_config.h"
 #include "worker/banner.h"
 #include "worker/config/config.h"
 #include "worker/consume/consumer.h"
@@ -21,7 +21,6 @@
 #include "worker/finish/links.h"
 #include "worker/footprint.h"
 #include "worker/health.h"
-#include "worker/redis_config.h"
 #include "worker/request/statedb.h"
 #include "worker/shutdown.h"
 #include "worker/startup.h"
@@ -125,32 +124,21 @@ static void on_backend_closed(void *ctx)
 
 static int open_backend(struct worker *w, struct err *err)
 {
-	const struct config *config = w->config;
-	struct redis_settings redis;
+	const char *url = w->config->result_backend;
 	struct backend_options options = {
 		.loop = &w->loop,
-		.url = config->result_backend,
-		.result_expires_s = config->result_expires,
-		.failure_expires_s = config->result_failure_expires,
-		.chord_expires_s = -1,
-		.transport_options = config->result_backend_transport_options,
-		.max_waiting_bytes = config->worker_max_waiting_bytes,
 		.connect_timeout_s = 4,
-		.redis_settings = &redis,
 		.on_notice = on_backend_notice,
 		.on_refused = on_backend_refused,
 		.on_room = on_backend_room,
 		.on_closed = on_backend_closed,
 		.publish = publish_result,
-		.is_persistent = config->result_persistent,
 		.ctx = w,
 	};
 
-	if (!config->result_backend || strncmp(config->result_backend, "disabled", 8) == 0)
+	if (!url || strncmp(url, "disabled", 8) == 0)
 		return 0;
-	redis_config_read(&redis, config);
-	w->consumer.finish.backend = backend_open(&options, err);
-	redis_settings_clear(&redis);
+	w->consumer.finish.backend = backend_config_open(w->config, &options, err);
 	return w->consumer.finish.backend ? 0 : err_prefix(err, "result_backend: ");
 }
 

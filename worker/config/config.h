@@ -68,6 +68,7 @@ struct config {
 	double result_failure_expires; /* < 0 = as result_expires */
 	bool result_extended;
 	bool result_persistent;
+	char *database_table_names, *database_table_schemas; /* JSON texts or NULL */
 	/* worker */
 	enum config_pool worker_pool;
 	unsigned worker_concurrency;

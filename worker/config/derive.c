@@ -124,11 +124,24 @@ static int derive_files(struct config_store *s, const char *why, struct err *err
 	return 0;
 }
 
+/* The name alone: database_url says where. */
+static bool is_database(const char *backend)
+{
+	return backend && (strcmp(backend, "db") == 0 || strcmp(backend, "database") == 0);
+}
+
 static int derive_backend(struct config_store *s, const char *redis, const char *where,
 			  struct err *err)
 {
 	const char *backend = config_store_text(s, "result_backend");
 
+	if (is_database(backend) && is_set(s, "database_url")) {
+		auto_free char *url = mem_printf("db+%s", config_store_text(s, "database_url"));
+
+		config_store_derive(s, "result_backend", url,
+				    config_store_get(s, "database_url")->where);
+		return 0;
+	}
 	if ((!backend || !backend[0]) && redis &&
 	    config_store_get(s, "result_backend")->origin == CONFIG_FROM_DEFAULT)
 		config_store_derive(s, "result_backend", redis, where);

@@ -84,7 +84,9 @@ const struct config_row config_rows_connection[] = {
 	 .type = CONFIG_URL,
 	 .field = FIELD(result_backend),
 	 .help = "Where results go: redis://:password@host:6379/0, rediss://..., "
-		 "sentinel://..., rpc:// (to the client, over the broker), file:///folder, "
+		 "sentinel://..., rpc:// (to the client, over the broker), "
+		 "db+postgresql://user:password@host/name, db+sqlite:////folder/file.db, "
+		 "file:///folder, "
 		 "disabled://. Unset: as Celery none, or files when broker_url is unset too.",
 	 .option = "result-backend",
 	 .arg = "URL",

@@ -49,6 +49,21 @@ const struct config_row config_rows_result[] = {
 	 .null_text = "false",
 	 .old = {"CELERY_RESULT_PERSISTENT"},
 	 .help = "Results that are messages (rpc://) outlive a restart of the broker."},
+	{.name = "database_url",
+	 .type = CONFIG_URL,
+	 .field = CONFIG_NO_FIELD,
+	 .old = {"CELERY_RESULT_DBURI"},
+	 .help = "Where the tables are when result_backend is just db or database: "
+		 "postgresql://..., sqlite:////folder/file.db."},
+	{.name = "database_table_names",
+	 .type = CONFIG_JSON,
+	 .field = FIELD(database_table_names),
+	 .old = {"CELERY_RESULT_DB_TABLENAMES"},
+	 .help = "Names of the tables of results and groups: {task: ..., group: ...}."},
+	{.name = "database_table_schemas",
+	 .type = CONFIG_JSON,
+	 .field = FIELD(database_table_schemas),
+	 .help = "Their schemas in PostgreSQL: {task: ..., group: ...}."},
 
 };
 const size_t config_rows_result_count = sizeof(config_rows_result) / sizeof(config_rows_result[0]);

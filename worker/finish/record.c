@@ -27,41 +27,41 @@ static int record_write(struct finish *f, const struct result_record *out,
 	return result_pack(text, &f->config->result_form, ret_label, err);
 }
 
-/* Of a result that result_serializer has no form for: Celery stores the exception instead. */
-static int record_write_failure(struct finish *f, const struct result_record *out,
-				struct content_label *ret_label, struct err *why)
+/* A result that result_serializer has no form for: Celery stores the exception instead. Makes the
+ * record that of a failure; its texts go into `exception`. */
+static void make_failure(struct result_record *record, struct str *exception, struct err *why)
 {
-	auto_str exception = STR_INIT(RECORD_OVERHEAD);
 	auto_str args = STR_INIT(RECORD_OVERHEAD);
-	struct result_record failure = *out;
 
 	str_addc(&args, '[');
 	pyjson_dump_str(&args, why->text, strlen(why->text));
 	str_addc(&args, ']');
-	result_exception(&exception, "kombu.exceptions", "EncodeError",
+	result_exception(exception, "kombu.exceptions", "EncodeError",
 			 (struct span){args.data, args.len});
-	failure.status = state_name(TASK_FAILURE);
-	failure.result = (struct span){exception.data, exception.len};
-	failure.children = (struct span){0};
-	failure.name = NULL; /* with it args and kwargs, which may be what has no form */
+	record->status = state_name(TASK_FAILURE);
+	record->result = (struct span){exception->data, exception->len};
+	record->children = (struct span){0};
+	record->name = NULL; /* with it args and kwargs, which may be what has no form */
 	err_clear(why);
-	return record_write(f, &failure, ret_label, why);
 }
 
 /* -1 when there is no text of it (logged). */
 static int store(struct finish *f, const struct result_record *out, struct backend_record *record,
 		 backend_done_fn *done, void *ctx)
 {
+	auto_str exception = STR_INIT(RECORD_OVERHEAD);
+	struct result_record fields = *out;
 	struct str *text = &f->text;
 	struct err err = {0};
-	int result = record_write(f, out, &record->label, &err);
+	int result = record_write(f, &fields, &record->label, &err);
 
 	if (result < 0 && err.code == ERR_UNSUPPORTED &&
 	    (record->state == TASK_SUCCESS || record->state == TASK_FAILURE)) {
 		log_error("The result of task %s is stored as a failure: %s", out->task_id,
 			  err.text);
 		record->state = TASK_FAILURE;
-		result = record_write_failure(f, out, &record->label, &err);
+		make_failure(&fields, &exception, &err);
+		result = record_write(f, &fields, &record->label, &err);
 	}
 	if (result < 0) {
 		log_error("A result could not be stored: the record of task %s: %s", out->task_id,
@@ -69,6 +69,7 @@ static int store(struct finish *f, const struct result_record *out, struct backe
 		return -1;
 	}
 	record->task_id = out->task_id;
+	record->fields = &fields;
 	record->data = text->data;
 	record->len = text->len;
 	backend_store(f->backend, record, done, ctx);
