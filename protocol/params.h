@@ -30,6 +30,11 @@ void params_free(struct params *params);
  * "send() missing 1 required positional argument: 'to'"; `function` is the name in front. */
 json_t *params_bind(const struct params *params, const char *function, const json_t *args,
 		    const json_t *kwargs, struct err *err);
+/* For a call that is repeated with other arguments. Of `args` and `kwargs` (both the caller's; one
+ * may be NULL = as before) the missing one is made of the old ones, less what the given one
+ * replaces; taken out of `kwargs` is what now stands in `args`. */
+void params_call_again(const struct params *params, json_t **args, json_t **kwargs,
+		       json_t *old_args, json_t *old_kwargs);
 /* Appends the canonical text of the list. */
 int params_format(struct str *out, const struct params *params);
 /* Appends the list as a Python module may say it: typing.Any, decimal.Decimal, Python's literals.

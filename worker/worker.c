@@ -70,6 +70,7 @@ static int prepare_pool(struct worker *w, struct err *err)
 		.max_memory_per_child_kib = config->worker_max_memory_per_child,
 		.max_payload_bytes = config->worker_max_message_bytes,
 		.setting = config_setting,
+		.node_name = config->node_name,
 		.template_dirs = (const char *const *)w->template_dirs,
 	};
 

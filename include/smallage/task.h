@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SM_ABI 1
+#define SM_ABI 2
 
 struct sm_job; /* one execution of a task */
 
@@ -59,6 +59,10 @@ struct sm_task {
 		retry_on_worker_lost, ignore_result, store_errors_even_if_ignored, track_started;
 	const char *const *throws;  /* expected exceptions: logged without traceback, or NULL */
 	const char *const *secrets; /* parameters that must not show in logs: SM_NAMES("token") */
+	/* As a link_error it is not sent as a task with the id of the one that failed, but called
+	 * at once in this worker with (request, exc, traceback): the request as sm_request gives
+	 * it, {"exc_type", "exc_message", "exc_module"}, and text. It has no result. */
+	bool is_errback;
 };
 
 /* A setting of the plug-in; it takes part in the file, the environment and --help like any other.
@@ -116,6 +120,13 @@ json_t *sm_header(const struct sm_job *job,
 		  const char *name); /* custom header, borrowed, or NULL */
 const char *sm_setting(const struct sm_job *job, const char *name); /* never NULL: "" */
 
+/* All there is to know about the message, with the names of Python's Task.request: id, task,
+ * root_id, parent_id, group, group_index, retries, eta, expires, timelimit ([hard, soft]), origin,
+ * delivery_info (exchange, routing_key, priority, redelivered), headers, hostname, reply_to,
+ * correlation_id, shadow, callbacks, errbacks, chain, chord, stamps, stamped_headers, args, kwargs
+ * and more. Borrowed. */
+json_t *sm_request(struct sm_job *job);
+
 /* Ends. */
 json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -125,8 +136,54 @@ json_t *sm_raise_args(struct sm_job *job, const char *type, json_t *args); /* ta
 json_t *sm_retry(struct sm_job *job, double countdown_s);
 json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type, const char *fmt,
 		       ...) __attribute__((format(printf, 4, 5)));
+/* The same with all that Python's Task.retry takes: `options` (taken, may be NULL) may hold
+ * "countdown" or "eta" (ISO 8601), "max_retries" (for this time), "args", "kwargs" (in place of the
+ * present ones), "queue", "exchange", "routing_key", "priority", "expires", "time_limit",
+ * "soft_time_limit", "headers", "shadow", "ignore_result", "link", "link_error". `type` NULL = no
+ * exception; `exc_args` (taken) are its arguments. */
+json_t *sm_retry_with(struct sm_job *job, json_t *options, const char *type, json_t *exc_args);
 json_t *sm_ignore(struct sm_job *job);
 json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
+
+/* Signatures: tasks that are to be called, as JSON objects in the form of Python's canvas. All of
+ * these take what they are given and return a new reference, NULL when something given was NULL. */
+
+/* A task by name with a list and an object of arguments; NULL = none. */
+json_t *sm_signature(const char *task, json_t *args, json_t *kwargs);
+/* Sets an option of apply_async: "countdown", "eta", "expires", "queue", "priority", "task_id",
+ * "headers", "time_limit", "ignore_result" and so on. */
+json_t *sm_set(json_t *signature, const char *option, json_t *value);
+/* The result of the task before it is not put in front of its arguments. */
+json_t *sm_immutable(json_t *signature);
+/* Calls `callback` with the result; `errback` with the id of the task that failed. */
+json_t *sm_link(json_t *signature, json_t *callback);
+json_t *sm_link_error(json_t *signature, json_t *errback);
+/* One after the other, each with the result of the one before. `steps` is a list: SM_LIST(a, b). */
+json_t *sm_chain(json_t *steps);
+/* All at once. */
+json_t *sm_group(json_t *members);
+/* `header` (a list or a group) at once, then `body` with the list of their results. */
+json_t *sm_chord(json_t *header, json_t *body);
+/* One task that calls `task` for each of `items`: with the item as its argument, or (starmap) with
+ * the items of that list as its arguments. */
+json_t *sm_map(const char *task, json_t *items);
+json_t *sm_starmap(const char *task, json_t *items);
+/* A group of starmaps of `n` items each. */
+json_t *sm_chunks(const char *task, json_t *items, size_t n);
+json_t *sm_list(json_t *const *signatures, size_t count);
+#define SM_LIST(...)                                                                               \
+	sm_list((json_t *const[]){__VA_ARGS__},                                                    \
+		sizeof((json_t *const[]){__VA_ARGS__}) / sizeof(json_t *))
+
+/* Sending. */
+
+/* Sends a signature (taken) now and returns the id whose result is the whole one's: the task's, a
+ * group's, that of a chain's last step or of a chord's body. It lives until the function returns;
+ * NULL after raising. The broker's confirmation is waited for before the message of this task is
+ * acked and its result stored; if the broker refuses, this task fails with OperationalError. */
+const char *sm_send(struct sm_job *job, json_t *signature);
+/* The same for a further member of the chord that this task is a member of (Redis). */
+const char *sm_add_to_chord(struct sm_job *job, json_t *signature);
 
 /* While it runs. */
 void sm_update_state(struct sm_job *job, const char *state, json_t *meta); /* takes meta */

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "tests/fuzz/fuzz.h"
 #include "worker/pool/frame.h"
+#include "worker/task/job_request.h"
 
 static void use_outcome(const struct frame *f)
 {
@@ -16,7 +17,7 @@ static void use_outcome(const struct frame *f)
 
 	if (frame_get_outcome(&serial, &rss_kib, &outcome, f, NULL) != 0)
 		return;
-	fuzz_check(outcome.kind <= OUTCOME_REJECT);
+	fuzz_check(outcome.kind <= OUTCOME_REPLACED);
 	fuzz_check(outcome.kind != OUTCOME_FAILURE || (outcome.exc_type && outcome.exc_args));
 	str_init(&out, STR_MAX_DEFAULT);
 	outcome.result_len = f->tail_len;
@@ -37,8 +38,25 @@ static void use_run(const struct frame *f)
 	fuzz_check(run.place < FRAME_PLACES);
 	fuzz_check(strlen(run.id) < f->head_len);
 	fuzz_check(frame_run_tail_len(&run) == f->tail_len);
-	fuzz_check(run.args.data >= f->tail);
-	fuzz_check(run.kwargs.data + run.kwargs.len == f->tail + f->tail_len);
+	struct span parts[FRAME_RUN_PARTS];
+	struct task_message request;
+
+	frame_run_parts(&run, parts);
+	for (unsigned i = 0; i < FRAME_RUN_PARTS; i++)
+		fuzz_check(!parts[i].data ||
+			   (parts[i].data >= f->tail &&
+			    parts[i].data + parts[i].len <= f->tail + f->tail_len));
+	if (run.request.data && job_request_get(&request, run.request) == 0)
+		json_decref(job_request_json(&request, "w@h"));
+}
+
+static void use_send(const struct frame *f)
+{
+	enum job_send how;
+	uint64_t serial;
+
+	if (frame_get_send(&serial, &how, f, NULL) == 0)
+		fuzz_check(how <= JOB_ADD_TO_CHORD && f->tail_len > 0);
 }
 
 static void use_state(const struct frame *f)
@@ -70,5 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	use_outcome(&f);
 	use_run(&f);
 	use_state(&f);
+	use_send(&f);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "transport/url.h"
 #include "worker/consume/queues.h"
+#include "worker/finish/sends.h"
 #include "worker/request/shelf.h"
 
 /* Brokers requeue single messages slowly, those of a closed connection all at once. */
@@ -246,6 +247,14 @@ static void on_state(void *ctx, struct pool_job *job, const char *state, const c
 	finish_store_state(&c->finish, request_of(job), state, meta, len);
 }
 
+static void on_send(void *ctx, struct pool_job *job, enum job_send how, const char *signature,
+		    size_t len)
+{
+	struct consumer *c = ctx;
+
+	sends_take(&c->finish, request_of(job), how, signature, len);
+}
+
 static void on_soft_limit(void *ctx, struct pool_job *job)
 {
 	struct request *r = request_of(job);
@@ -287,6 +296,7 @@ static void on_pool_fatal(void *ctx, const char *text)
 const struct pool_events consumer_pool_events = {
 	.on_accepted = on_accepted,
 	.on_state = on_state,
+	.on_send = on_send,
 	.on_soft_limit = on_soft_limit,
 	.on_done = on_done,
 	.on_room = on_room,
@@ -404,6 +414,7 @@ void consumer_autoscale(struct consumer *c, uv_loop_t *loop)
 
 int consumer_start(struct consumer *c, struct err *err)
 {
+	c->finish.pool = c->pool;
 	c->finish.broker = c->writer ? c->writer : c->broker;
 	c->finish.acks.broker = c->broker;
 	if (queues_declare(c, err) < 0)

@@ -7,20 +7,24 @@
 #include "worker/request/retry.h"
 
 /* The order of Celery, per kind of outcome (docs/ARCHITECTURE.md says why it is not uniform). */
-static step_fn *const finish_plan[OUTCOME_KIND_COUNT][8] = {
-	[OUTCOME_SUCCESS] = {step_send_links, step_store_success, step_log_success,
-			     step_answer_ack},
-	[OUTCOME_FAILURE] = {step_store_failure, step_fail_chain, step_send_errbacks,
-			     step_log_failure, step_answer_failure, step_tell_failed},
-	[OUTCOME_RETRY] = {step_store_retry, step_publish_retry, step_log_retry, step_answer_ack},
-	[OUTCOME_IGNORE] = {step_log_ignored, step_answer_ack},
-	[OUTCOME_REJECT] = {step_store_reject, step_fail_chain, step_send_errbacks,
-			    step_tell_rejected, step_answer_reject},
-	[OUTCOME_LOST] = {step_requeue_lost, step_store_failure, step_fail_chain,
+static step_fn *const finish_plan[OUTCOME_KIND_COUNT][10] = {
+	[OUTCOME_SUCCESS] = {step_await_sends, step_send_links, step_store_success,
+			     step_log_success, step_answer_ack},
+	[OUTCOME_FAILURE] = {step_await_sends, step_store_failure, step_fail_chain,
+			     step_send_errbacks, step_log_failure, step_answer_failure,
+			     step_tell_failed},
+	[OUTCOME_RETRY] = {step_await_sends, step_store_retry, step_publish_retry, step_log_retry,
+			   step_answer_ack},
+	[OUTCOME_IGNORE] = {step_await_sends, step_log_ignored, step_answer_ack},
+	[OUTCOME_REJECT] = {step_await_sends, step_store_reject, step_fail_chain,
+			    step_send_errbacks, step_tell_rejected, step_answer_reject},
+	[OUTCOME_LOST] = {step_await_sends, step_requeue_lost, step_store_failure, step_fail_chain,
 			  step_send_errbacks, step_log_failure, step_answer_ack, step_tell_failed},
-	[OUTCOME_TIMEOUT] = {step_store_failure, step_fail_chain, step_send_errbacks,
-			     step_log_failure, step_tell_failed, step_answer_timeout},
-	[OUTCOME_TERMINATED] = {step_leave_to_broker, step_store_cancelled, step_answer_ack},
+	[OUTCOME_TIMEOUT] = {step_await_sends, step_store_failure, step_fail_chain,
+			     step_send_errbacks, step_log_failure, step_tell_failed,
+			     step_answer_timeout},
+	[OUTCOME_TERMINATED] = {step_await_sends, step_leave_to_broker, step_store_cancelled,
+				step_answer_ack},
 };
 
 void finish_tally(struct finish *f, const struct request *r, enum tally_end end)
@@ -80,9 +84,9 @@ void finish_revoked(struct finish *f, struct request *r, enum finish_reason reas
 	if (events_has_tasks(f->events))
 		events_revoked(f->events, r, false, 0, reason == FINISH_EXPIRED);
 	requests_move(f->requests, r, REQUEST_FINISHING);
-	/* The plan of IGNORE less its log line: what is left is the ack. */
+	/* The plan of IGNORE from behind its log line: what is left is the ack. */
 	r->outcome.kind = OUTCOME_IGNORE;
-	r->step = 1;
+	r->step = 2;
 	if (!r->policy.store_errors || step_store(f, r, &record) == STEP_NEXT)
 		finish_go_on(f, r);
 }

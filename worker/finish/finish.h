@@ -25,6 +25,7 @@ struct finish {
 	const struct config *config;
 	const struct registry *registry;
 	struct requests *requests;
+	struct pool *pool;
 	struct broker *broker;
 	struct backend *backend; /* NULL = results are disabled */
 	struct events *events;	 /* NULL = nobody to tell */

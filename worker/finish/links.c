@@ -23,6 +23,8 @@ struct wait {
 	struct finish *finish;
 	struct request *request;
 	links_done_fn *done;
+	links_carried_fn *carried; /* in place of the two above */
+	void *ctx;
 	struct canvas canvas;
 	struct send *sends; /* one per message of the canvas */
 	size_t left;	    /* what is not confirmed, and one while more is added */
@@ -44,9 +46,8 @@ static struct wait *wait_new(struct finish *f, struct request *r, links_done_fn 
 
 static void wait_one_less(struct wait *w)
 {
-	struct request *r = w->request;
-	links_done_fn *done = w->done;
-	struct err err = w->err;
+	const struct wait ended = *w;
+	const struct err *err = ended.err.code == ERR_NONE ? NULL : &ended.err;
 
 	if (--w->left > 0)
 		return;
@@ -54,7 +55,10 @@ static void wait_one_less(struct wait *w)
 	canvas_clear(&w->canvas);
 	free(w->sends);
 	free(w);
-	done(r, err.code == ERR_NONE ? NULL : &err);
+	if (ended.carried)
+		ended.carried(ended.ctx, err);
+	else
+		ended.done(ended.request, err);
 }
 
 /* Messages */
@@ -107,7 +111,7 @@ static void send_all(struct wait *w)
 }
 
 /* As celery.utils.nodenames.anon_nodename names a sender. */
-static char *origin_of(const struct config *config)
+char *links_origin(const struct config *config)
 {
 	const char *at = strchr(config->node_name, '@');
 
@@ -122,7 +126,7 @@ static bool has_secrets(const void *registry, const char *task)
 	return entry && task_entry_has_secrets(entry);
 }
 
-static struct canvas_options options_of(const struct finish *f, const char *origin)
+struct canvas_options links_options(const struct finish *f, const char *origin)
 {
 	return (struct canvas_options){
 		.origin = origin,
@@ -140,13 +144,12 @@ bool links_after_success(struct finish *f, struct request *r, links_done_fn *don
 
 	if (canvas_is_empty(&r->message))
 		return false;
-	auto_free char *origin = origin_of(f->config);
-	struct canvas_options options = options_of(f, origin);
+	auto_free char *origin = links_origin(f->config);
+	struct canvas_options options = links_options(f, origin);
 
 	w = wait_new(f, r, done);
 	if (canvas_after_success(&w->canvas, &r->message, result, &options, &w->err) == 0) {
-		r->children = w->canvas.children;
-		w->canvas.children = NULL;
+		links_add_children(r, w->canvas.children);
 		send_all(w);
 	}
 	wait_one_less(w);
@@ -159,8 +162,8 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 
 	if (!canvas_has_errbacks(&r->message))
 		return false;
-	auto_free char *origin = origin_of(f->config);
-	struct canvas_options options = options_of(f, origin);
+	auto_free char *origin = links_origin(f->config);
+	struct canvas_options options = links_options(f, origin);
 
 	w = wait_new(f, r, done);
 	if (canvas_after_failure(&w->canvas, &r->message, &options, &w->err) == 0)
@@ -169,10 +172,34 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 	return true;
 }
 
+void links_carry(struct finish *f, struct canvas *c, links_carried_fn *done, void *ctx)
+{
+	struct wait *w = wait_new(f, NULL, NULL);
+
+	w->carried = done;
+	w->ctx = ctx;
+	w->canvas = *c;
+	canvas_init(c);
+	send_all(w);
+	wait_one_less(w);
+}
+
+void links_add_children(struct request *r, const char *list)
+{
+	char *before = r->children;
+
+	if (!list)
+		return;
+	/* "[a]" and "[b]" are "[a, b]" */
+	r->children = before ? mem_printf("%.*s, %s", (int)strlen(before) - 1, before, list + 1)
+			     : mem_strdup(list);
+	free(before);
+}
+
 void links_call(struct finish *f, const json_t *signature)
 {
-	auto_free char *origin = origin_of(f->config);
-	const struct canvas_options options = options_of(f, origin);
+	auto_free char *origin = links_origin(f->config);
+	const struct canvas_options options = links_options(f, origin);
 	const struct canvas_call nobody = {0};
 	struct canvas c = {0};
 	struct err err = {0};

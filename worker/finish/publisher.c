@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "protocol/delayed.h"
 #include "worker/finish/finish.h"
+#include "worker/request/next_try.h"
 
 /* `expiration` is what is left of `expires`, in whole milliseconds. */
 static void format_expiration(char out[32], int64_t expires_us, int64_t now_us)
@@ -101,49 +102,45 @@ static int publish(struct finish *f, const struct task_message *m, const struct 
 	return result;
 }
 
-/* The message of the next try: same id and workflow, one retry more, due later. It borrows all its
- * texts from the request. Mirrors celery/app/task.py, signature_from_request(). */
-static struct task_message next_try(const struct request *r, int64_t now_us)
+/* Back to where it came from, whatever task_routes say now; unless the task says where to. */
+static int retry_destination(const struct finish *f, const struct next_try *n,
+			     struct destination *to, struct err *err)
 {
-	struct task_message next = r->message;
+	const struct task_message *m = &n->message;
+	const struct route asked = {
+		.queue = n->how.queue,
+		.exchange = n->how.exchange,
+		.exchange_type = n->how.exchange_type,
+		.routing_key = n->how.routing_key,
+		.priority = m->priority,
+		.delivery_mode = n->how.delivery_mode,
+	};
 
-	next.protocol = 2;
-	next.retries++;
-	next.eta_us = now_us + (int64_t)(r->outcome.countdown_s * 1e6);
-	if (r->outcome.countdown_s <= 0)
-		next.eta_us = TIME_UNSET;
-	if (!next.parent_id)
-		next.parent_id = next.id; /* as Celery: published from inside the task itself */
-	next.ignore_result = r->policy.ignore_result ? TRI_TRUE : TRI_FALSE;
-	return next;
+	if (n->has_route)
+		return routing_send(f->config->routing, m->task, &asked, to, err);
+	*to = (struct destination){
+		.exchange = m->exchange ? m->exchange : "",
+		.routing_key = m->routing_key ? m->routing_key : f->config->task_default_queue,
+		.delivery_mode = 2,
+	};
+	if (!*to->exchange)
+		to->queue = to->routing_key;
+	return 0;
 }
 
 int publisher_retry(struct finish *f, const struct request *r, broker_published_fn *done, void *ctx,
 		    struct err *err)
 {
-	struct task_message next = next_try(r, clock_wall_us());
-	auto_str argsrepr = STR_INIT(8192);
-	auto_str kwargsrepr = STR_INIT(8192);
-	/* Back to where it came from, whatever task_routes say now. */
-	struct destination to = {
-		.exchange = next.exchange ? next.exchange : "",
-		.routing_key = next.routing_key ? next.routing_key : f->config->task_default_queue,
-		.delivery_mode = 2,
-	};
+	struct next_try next;
+	struct destination to;
+	int result;
 
-	if (!*to.exchange)
-		to.queue = to.routing_key;
-
-	/* Protocol 1 carries no reprs; monitors want them in protocol 2. */
-	if (!next.argsrepr) {
-		request_args_repr(&argsrepr, r);
-		next.argsrepr = argsrepr.data;
-	}
-	if (!next.kwargsrepr) {
-		request_kwargs_repr(&kwargsrepr, r);
-		next.kwargsrepr = kwargsrepr.data;
-	}
-	return publish(f, &next, &to, done, ctx, err);
+	next_try_make(&next, r, clock_wall_us());
+	result = retry_destination(f, &next, &to, err);
+	if (result == 0)
+		result = publish(f, &next.message, &to, done, ctx, err);
+	next_try_clear(&next);
+	return result;
 }
 
 int publisher_send(struct finish *f, const struct outgoing *o, broker_published_fn *done, void *ctx,

@@ -127,7 +127,9 @@ int record_store(struct finish *f, struct request *r, const struct finish_record
 						       : state_name(record->state),
 		.result = record->result,
 		.traceback = record->traceback,
-		.children = record->children,
+		.children = record->children.data || !r->children
+				    ? record->children
+				    : (struct span){r->children, strlen(r->children)},
 		.date_done_us = record->has_date ? clock_wall_us() : 0,
 		.date_offset_s = f->config->timezone_offset_s,
 		.group_id = m->group,

@@ -1,5 +1,6 @@
 #include "worker/finish/steps.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,6 @@ enum step_result step_store_success(struct finish *f, struct request *r)
 	struct finish_record record = {
 		.state = TASK_SUCCESS,
 		.result = {r->outcome.result, r->outcome.result_len},
-		.children = {r->children, r->children ? strlen(r->children) : 0},
 		.has_date = true,
 	};
 
@@ -97,9 +97,7 @@ enum step_result step_store_failure(struct finish *f, struct request *r)
 	return r->policy.store_errors ? store_failure_record(f, r) : STEP_NEXT;
 }
 
-/* At the end of the worker: a message that has no answer yet comes again, and what could not be
- * brought to its end here is done then. */
-static bool is_left_to_broker(const struct request *r, const struct err *err)
+bool finish_is_left_to_broker(const struct request *r, const struct err *err)
 {
 	return err && r->finish->is_ending && !r->is_settled;
 }
@@ -111,7 +109,7 @@ static bool will_run_again(const struct request *r)
 
 static void on_chain_failed(struct request *r, const struct err *err)
 {
-	if (is_left_to_broker(r, err)) {
+	if (finish_is_left_to_broker(r, err)) {
 		finish_end(r->finish, r);
 		return;
 	}
@@ -138,7 +136,7 @@ enum step_result step_fail_chain(struct finish *f, struct request *r)
 
 static void on_errbacks_sent(struct request *r, const struct err *err)
 {
-	if (is_left_to_broker(r, err)) {
+	if (finish_is_left_to_broker(r, err)) {
 		finish_end(r->finish, r);
 		return;
 	}
@@ -264,8 +262,7 @@ static size_t publishing_size(const struct request *r)
 	return r->message.body_len + sizeof(*r);
 }
 
-/* What the broker does not take makes a failure of the outcome. */
-static void fail_to_publish(struct request *r, const char *what, const struct err *err)
+void finish_fail_to_publish(struct request *r, const char *what, const struct err *err)
 {
 	auto_str text = STR_INIT(1024);
 
@@ -280,23 +277,23 @@ static void on_retry_published(void *ctx, const struct err *err)
 	struct request *r = ctx;
 
 	r->finish->publishing_bytes -= publishing_size(r);
-	if (is_left_to_broker(r, err)) {
+	if (finish_is_left_to_broker(r, err)) {
 		finish_end(r->finish, r);
 		return;
 	}
 	if (err)
-		fail_to_publish(r, "the retry", err);
+		finish_fail_to_publish(r, "the retry", err);
 	finish_go_on(r->finish, r);
 }
 
 static void on_links_sent(struct request *r, const struct err *err)
 {
-	if (is_left_to_broker(r, err)) {
+	if (finish_is_left_to_broker(r, err)) {
 		finish_end(r->finish, r);
 		return;
 	}
 	if (err)
-		fail_to_publish(r, "a link or the next step of the chain", err);
+		finish_fail_to_publish(r, "a link or the next step of the chain", err);
 	finish_go_on(r->finish, r);
 }
 
@@ -344,6 +341,7 @@ enum step_result step_log_retry(struct finish *f, struct request *r)
 {
 	struct log_ctx ctx = {.task_id = r->message.id, .task_name = r->message.task};
 	const char *repr = r->outcome.exc_type ? r->outcome.exc_repr : NULL;
+	char when[40];
 	auto_str label = STR_INIT(4096);
 
 	f->counts.retried++;
@@ -351,8 +349,13 @@ enum step_result step_log_retry(struct finish *f, struct request *r)
 	if (!log_is_on(LOG_INFO))
 		return STEP_NEXT;
 	request_label(&label, r);
-	log_write(LOG_INFO, &ctx, "Task %s retry: Retry in %gs%s%s", label.data,
-		  r->outcome.countdown_s, repr ? ": " : "", repr ? repr : "");
+	if (r->outcome.eta_us != TIME_UNSET)
+		iso8601_format(r->outcome.eta_us, 0, when);
+	else
+		snprintf(when, sizeof(when), "%gs", r->outcome.countdown_s);
+	log_write(LOG_INFO, &ctx, "Task %s retry: Retry %s %s%s%s", label.data,
+		  r->outcome.eta_us != TIME_UNSET ? "at" : "in", when, repr ? ": " : "",
+		  repr ? repr : "");
 	return STEP_NEXT;
 }
 

@@ -18,11 +18,17 @@ step_fn step_send_links, step_log_success, step_store_success, step_log_failure,
 	step_fail_chain, step_send_errbacks, step_answer_failure, step_publish_retry,
 	step_store_retry, step_log_retry, step_log_ignored, step_store_reject, step_answer_reject,
 	step_requeue_lost, step_answer_timeout, step_store_cancelled, step_leave_to_broker,
-	step_answer_ack, step_tell_failed, step_tell_rejected;
+	step_answer_ack, step_tell_failed, step_tell_rejected, step_await_sends;
 
 /* Stores for a step, or before a plan; waits for the backend where something depends on it. */
 enum step_result step_store(struct finish *f, struct request *r,
 			    const struct finish_record *record);
+
+/* What the broker does not take makes a failure of the outcome; its plan begins anew. */
+void finish_fail_to_publish(struct request *r, const char *what, const struct err *err);
+/* At the end of the worker: a message that has no answer yet comes again, and what could not be
+ * brought to its end here is done then. */
+bool finish_is_left_to_broker(const struct request *r, const struct err *err);
 
 /* finish.c: carries on with the plan; ends it early. The request may be gone afterwards. */
 void finish_go_on(struct finish *f, struct request *r);

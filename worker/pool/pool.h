@@ -17,8 +17,8 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "protocol/message.h"
-#include "worker/task/outcome.h"
+#include "protocol/task_message.h"
+#include "worker/task/job.h"
 #include "worker/task/registry.h"
 
 struct pool;
@@ -33,6 +33,7 @@ struct pool_job {
 	int retries, max_retries;
 	bool is_redelivered;
 	struct span args, kwargs, custom_headers;
+	const struct task_message *message; /* for what else the task asks; NULL = not known */
 	/* 0 = none. Both count from acceptance, also when both are set (Celery then starts the hard
 	 * clock when the soft one rings: the same moment). */
 	double soft_limit_s, hard_limit_s;
@@ -50,6 +51,10 @@ struct pool_events {
 	void (*on_accepted)(void *ctx, struct pool_job *job, pid_t pid);
 	void (*on_state)(void *ctx, struct pool_job *job, const char *state, const char *meta,
 			 size_t len);
+	/* The body sends a task: a signature as JSON text. pool_sent is to be called once it is
+	 * done with, before or after on_done. */
+	void (*on_send)(void *ctx, struct pool_job *job, enum job_send how, const char *signature,
+			size_t len);
 	/* The soft limit of this job passed; the body has been told. */
 	void (*on_soft_limit)(void *ctx, struct pool_job *job);
 	/* Any end but pool_take_back. Always preceded by on_accepted, except for jobs that were
@@ -77,6 +82,7 @@ struct pool_options {
 	uint64_t max_memory_per_child_kib;	  /* 0 = no limit */
 	size_t max_payload_bytes;		  /* arguments or result; larger results fail */
 	const char *(*setting)(const char *name); /* for the task API */
+	const char *node_name;			  /* likewise; may be NULL */
 	const char *const *template_dirs;
 };
 
@@ -88,6 +94,8 @@ int pool_start(struct pool *p, uv_loop_t *loop, struct err *err);
  * slot gets a few ahead); what waits behind a slow task is moved to a free slot. */
 unsigned pool_room(const struct pool *p);
 void pool_submit(struct pool *p, struct pool_job *job);
+/* What on_send gave, `len` bytes, is with its server or has failed: the body may send more. */
+void pool_sent(struct pool *p, struct pool_job *job, size_t len);
 /* Takes back a job that was not started; false when it was. */
 bool pool_take_back(struct pool *p, struct pool_job *job);
 /* Kills the slot that runs it (prefork only; else the soft flag is raised). on_done follows with

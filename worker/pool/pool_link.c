@@ -261,8 +261,10 @@ void link_drain(struct pool_slot *slot)
 	link_visit(slot);
 }
 
-/* Up to four pieces that are still to be written. */
-static int pieces(const struct pool_slot *slot, struct iovec ret[4])
+#define PIECES_MAX (1 + FRAME_RUN_PARTS)
+
+/* What is still to be written. */
+static int pieces(const struct pool_slot *slot, struct iovec ret[PIECES_MAX])
 {
 	const struct pool_job *big = slot->big;
 	size_t skip = slot->big_done;
@@ -273,8 +275,12 @@ static int pieces(const struct pool_slot *slot, struct iovec ret[4])
 					      .iov_len = slot->out.len - slot->out_done};
 	if (!big)
 		return count;
-	const struct span spans[3] = {big->custom_headers, big->args, big->kwargs};
-	for (int i = 0; i < 3; i++) {
+	struct frame_run run = {0};
+	struct span spans[FRAME_RUN_PARTS];
+
+	pool_job_parts(big, &run);
+	frame_run_parts(&run, spans);
+	for (int i = 0; i < FRAME_RUN_PARTS; i++) {
 		size_t gone = skip < spans[i].len ? skip : spans[i].len;
 
 		skip -= gone;
@@ -301,7 +307,7 @@ void link_flush(struct pool_slot *slot)
 {
 	struct pool_link *link = slot->link;
 	size_t total = 0;
-	struct iovec parts[4];
+	struct iovec parts[PIECES_MAX];
 	struct msghdr msg = {.msg_iov = parts};
 
 	list_remove(&slot->dirty_node);

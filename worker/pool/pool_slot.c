@@ -1,5 +1,5 @@
-/* The master's side of a slot: which jobs it gets, when they count as accepted, their limits, their
- * ends. */
+/* The master's side of a slot: which jobs it gets, when they count as accepted, their limits.
+ */
 #include <limits.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -13,10 +13,7 @@
 #include "base/mem.h"
 #include "worker/pool/pool_state.h"
 
-#define LOOK_FIRST_US	1000
 #define LOOK_LAST_US	4000
-#define AVERAGE_OVER	8
-#define AVERAGE_CAP_US	10000  /* one slow job must not spoil the average for long */
 #define SIGNAL_AGAIN_US 500000 /* a signal may come just before a call blocks */
 #define SIGNAL_TIMES	10
 #define KILL_AFTER_US	100000 /* KILL behind TERM, as billiard does */
@@ -24,14 +21,14 @@
 #define RETIRE_PATIENCE_US 10000000
 
 /* NULL when it is idle. */
-static struct pool_job *first_of(const struct pool_slot *slot)
+struct pool_job *slot_first(const struct pool_slot *slot)
 {
 	if (list_is_empty(&slot->jobs))
 		return NULL;
 	return list_entry(slot->jobs.next, struct pool_job, node);
 }
 
-static struct share_place *place_of(const struct pool_job *job)
+struct share_place *slot_place(const struct pool_job *job)
 {
 	return &job->slot->share->places[job->place];
 }
@@ -60,7 +57,7 @@ static unsigned room_of(const struct pool_slot *slot)
 	return depth > slot->outstanding ? depth - slot->outstanding : 0;
 }
 
-static void look_in(struct pool_slot *slot, int64_t delay_us)
+void slot_look_in(struct pool_slot *slot, int64_t delay_us)
 {
 	int64_t when_us = clock_mono_us() + delay_us;
 
@@ -85,7 +82,7 @@ void slot_refresh(struct pool_slot *slot)
 	p->room = p->room - slot->room + room;
 	slot->room = room;
 	if (room == 0 && slot->link && slot->outstanding == 0 && is_place_taken(slot)) {
-		look_in(slot, LOOK_FIRST_US);
+		slot_look_in(slot, POOL_LOOK_US);
 		slot_schedule(slot);
 	}
 }
@@ -103,7 +100,7 @@ static void sooner(int64_t *when_us, int64_t candidate_us)
 
 void slot_schedule(struct pool_slot *slot)
 {
-	const struct pool_job *job = first_of(slot);
+	const struct pool_job *job = slot_first(slot);
 	int64_t when_us = 0;
 
 	sooner(&when_us, slot->look_us);
@@ -122,14 +119,14 @@ void slot_schedule(struct pool_slot *slot)
 }
 
 /* The body runs, or ran: says so once. */
-static void begin(struct pool_slot *slot, struct pool_job *job)
+void slot_begin(struct pool_slot *slot, struct pool_job *job)
 {
 	struct pool *p = slot->pool;
 	pid_t pid = atomic_load(&slot->share->pid);
 
 	if (job->started_us)
 		return;
-	job->started_us = atomic_load(&place_of(job)->started_us);
+	job->started_us = atomic_load(&slot_place(job)->started_us);
 	slot->unit->has_run = true;
 	p->early_deaths = 0;
 	p->stats.accepted++;
@@ -137,7 +134,7 @@ static void begin(struct pool_slot *slot, struct pool_job *job)
 }
 
 /* Puts the job off its slot. The caller knows where to. */
-static void detach(struct pool_slot *slot, struct pool_job *job)
+void slot_detach(struct pool_slot *slot, struct pool_job *job)
 {
 	list_remove(&job->node);
 	job->slot = NULL;
@@ -151,9 +148,9 @@ bool slot_steal(struct pool_slot *slot, struct pool_job *job)
 	/* Its bytes are being read from where they lie: that slot was idle and begins at once. */
 	if (slot->big == job)
 		return false;
-	if (!atomic_compare_exchange_strong(&place_of(job)->state, &expected, SHARE_STOLEN))
+	if (!atomic_compare_exchange_strong(&slot_place(job)->state, &expected, SHARE_STOLEN))
 		return false;
-	detach(slot, job);
+	slot_detach(slot, job);
 	return true;
 }
 
@@ -172,6 +169,19 @@ void slot_steal_queued(struct pool_slot *slot)
 	slot_refresh(slot);
 }
 
+void pool_job_parts(const struct pool_job *job, struct frame_run *run)
+{
+	run->custom_headers = job->custom_headers;
+	run->args = job->args;
+	run->kwargs = job->kwargs;
+	if (!job->message)
+		return;
+	run->callbacks = job->message->callbacks;
+	run->errbacks = job->message->errbacks;
+	run->chain = job->message->chain;
+	run->chord = job->message->chord;
+}
+
 static bool give(struct pool_slot *slot, struct pool_job *job)
 {
 	struct pool *p = slot->pool;
@@ -183,10 +193,11 @@ static bool give(struct pool_slot *slot, struct pool_job *job)
 				.max_retries = job->max_retries,
 				.is_redelivered = job->is_redelivered,
 				.id = job->id,
-				.custom_headers = job->custom_headers,
-				.args = job->args,
-				.kwargs = job->kwargs};
+				.message = job->message};
+	struct span parts[FRAME_RUN_PARTS];
 	size_t before = slot->out.len;
+
+	pool_job_parts(job, &run);
 
 	if (frame_put_run(&slot->out, &run) != 0) {
 		slot->out.len = before;
@@ -197,14 +208,15 @@ static bool give(struct pool_slot *slot, struct pool_job *job)
 		slot->big = job;
 		slot->big_done = 0;
 	} else {
-		str_add(&slot->out, run.custom_headers.data, run.custom_headers.len);
-		str_add(&slot->out, run.args.data, run.args.len);
-		str_add(&slot->out, run.kwargs.data, run.kwargs.len);
+		frame_run_parts(&run, parts);
+		for (unsigned i = 0; i < FRAME_RUN_PARTS; i++)
+			str_add(&slot->out, parts[i].data, parts[i].len);
 	}
 	job->serial = run.serial;
 	job->place = run.place;
 	job->slot = slot;
 	atomic_store(&place->expired, 0);
+	atomic_store(&place->sent_bytes, 0);
 	atomic_store(&place->state, SHARE_QUEUED);
 	slot->next_place = (slot->next_place + 1) % FRAME_PLACES;
 	list_append(&slot->jobs, &job->node);
@@ -219,8 +231,11 @@ static bool give(struct pool_slot *slot, struct pool_job *job)
 
 static struct pool_slot *least_loaded(const struct pool *p, const struct pool_job *job)
 {
-	size_t bytes = job->custom_headers.len + job->args.len + job->kwargs.len;
-	unsigned levels = bytes > POOL_BIG ? 1 : FRAME_PLACES;
+	struct frame_run run = {0};
+	unsigned levels;
+
+	pool_job_parts(job, &run);
+	levels = frame_run_tail_len(&run) > POOL_BIG ? 1 : FRAME_PLACES;
 
 	for (unsigned i = 0; i < levels; i++)
 		if (!list_is_empty(&p->by_load[i]))
@@ -248,29 +263,30 @@ void pool_dispatch(struct pool *p)
 
 void slot_written(struct pool_slot *slot)
 {
-	const struct pool_job *job = first_of(slot);
+	const struct pool_job *job = slot_first(slot);
 
 	slot_refresh(slot);
 	if (job && !job->started_us)
-		look_in(slot, LOOK_FIRST_US);
+		slot_look_in(slot, POOL_LOOK_US);
 	slot_schedule(slot);
 	pool_arm(slot->pool);
 }
 
-static void wake_sleeper(struct share_place *place)
+void pool_wake_sleeper(_Atomic uint32_t *word)
 {
-	syscall(SYS_futex, &place->expired, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 void slot_interrupt(struct pool_slot *slot, struct pool_job *job)
 {
 	struct spawner_command command = {
 		.verb = SPAWNER_INTERRUPT, .unit = slot->unit->index, .slot = slot->index};
-	struct share_place *place = place_of(job);
+	struct share_place *place = slot_place(job);
 
 	if (atomic_exchange(&place->expired, 1) == 0)
 		slot->signals_left = SIGNAL_TIMES;
-	wake_sleeper(place);
+	pool_wake_sleeper(&place->expired);
+	pool_wake_sleeper(&place->sent_bytes);
 	if (slot->pool->solo)
 		solo_interrupt(slot->pool->solo);
 	else
@@ -291,10 +307,10 @@ static void soft_limit(struct pool_slot *slot, struct pool_job *job)
 
 bool slot_doom(struct pool_slot *slot, enum pool_doom doom, int signal)
 {
-	const struct pool_job *job = first_of(slot);
+	const struct pool_job *job = slot_first(slot);
 
 	link_visit(slot);
-	if (first_of(slot) != job)
+	if (slot_first(slot) != job)
 		return false;
 	slot_steal_queued(slot);
 	/* The second job runs: the first one is over, only its outcome was not read yet. */
@@ -325,12 +341,12 @@ static void look(struct pool_slot *slot, struct pool_job *job, int64_t now_us)
 		slot_refresh(slot);
 		return;
 	}
-	if (!job->started_us && atomic_load(&place_of(job)->state) == SHARE_STARTED)
-		begin(slot, job);
+	if (!job->started_us && atomic_load(&slot_place(job)->state) == SHARE_STARTED)
+		slot_begin(slot, job);
 	if (!job->started_us) {
 		int64_t step_us = slot->look_step_us * 2;
 
-		look_in(slot, step_us < LOOK_LAST_US ? step_us : LOOK_LAST_US);
+		slot_look_in(slot, step_us < LOOK_LAST_US ? step_us : LOOK_LAST_US);
 	} else if (now_us - job->started_us < POOL_SLOW_US) {
 		slot->look_us = job->started_us + POOL_SLOW_US;
 	} else if (!slot->is_slow) {
@@ -339,7 +355,7 @@ static void look(struct pool_slot *slot, struct pool_job *job, int64_t now_us)
 		/* The second one runs: the first one's outcome has come since we looked into the
 		 * ring, and nobody need have rung for it. */
 		if (slot->outstanding > 1)
-			look_in(slot, LOOK_FIRST_US);
+			slot_look_in(slot, POOL_LOOK_US);
 	}
 }
 
@@ -363,7 +379,7 @@ void slot_tick(struct pool_slot *slot, int64_t now_us)
 	struct pool_job *job;
 
 	link_visit(slot);
-	job = first_of(slot);
+	job = slot_first(slot);
 	if (slot->respawn_us && now_us >= slot->respawn_us) {
 		slot->respawn_us = 0;
 		unit_respawn(slot->unit);
@@ -374,7 +390,7 @@ void slot_tick(struct pool_slot *slot, int64_t now_us)
 		look(slot, job, now_us);
 	if (slot->signal_us && now_us >= slot->signal_us) {
 		slot->signal_us = 0;
-		if (job && atomic_load(&place_of(job)->expired))
+		if (job && atomic_load(&slot_place(job)->expired))
 			slot_interrupt(slot, job);
 	}
 	if (job && !job->is_soft_sent && is_over(job->soft_limit_s, job, now_us))
@@ -400,193 +416,4 @@ void slot_retire(struct pool_slot *slot, int exit_code)
 		slot->kill_us = clock_mono_us() + RETIRE_PATIENCE_US;
 	slot_refresh(slot);
 	slot_schedule(slot);
-}
-
-static void recycle(struct pool_slot *slot, uint64_t rss_kib)
-{
-	struct pool *p = slot->pool;
-	uint64_t max_kib = p->options.max_memory_per_child_kib;
-
-	if (p->options.kind != POOL_PREFORK || slot->unit->doom != DOOM_NONE)
-		return;
-	if (slot->unit->is_stale && !pool_is_replacing(p)) {
-		slot_retire(slot, POOL_EXIT_RECYCLE);
-		return;
-	}
-	if (max_kib > 0 && rss_kib > max_kib)
-		pool_notice(p, LOG_WARNING,
-			    "child process exiting after exceeding memory limit (%lluKiB / "
-			    "%lluKiB)",
-			    (unsigned long long)rss_kib, (unsigned long long)max_kib);
-	else if (p->options.max_tasks_per_child == 0 || slot->runs < p->options.max_tasks_per_child)
-		return;
-	p->stats.recycled++;
-	slot_retire(slot, POOL_EXIT_RECYCLE);
-}
-
-/* Terminated on demand: that is how it ended, unless it still succeeded. */
-static void say_terminated(struct outcome *outcome)
-{
-	struct outcome terminated;
-
-	outcome_init(&terminated, OUTCOME_TERMINATED);
-	terminated.runtime_s = outcome->runtime_s;
-	terminated.answers = outcome->answers;
-	outcome->answers = NULL;
-	outcome_clear(outcome);
-	*outcome = terminated;
-}
-
-static void end_job(struct pool_slot *slot, struct pool_job *job, struct outcome *outcome)
-{
-	struct pool *p = slot->pool;
-
-	slot->is_finishing = true;
-	begin(slot, job);
-	slot->is_finishing = false;
-	if (job->is_terminated && outcome->kind != OUTCOME_SUCCESS)
-		say_terminated(outcome);
-	atomic_store(&place_of(job)->state, SHARE_EMPTY);
-	detach(slot, job);
-	slot->is_slow = false;
-	slot->signal_us = 0;
-	p->stats.done++;
-	slot_refresh(slot);
-	p->options.events->on_done(p->options.ctx, job, outcome);
-	outcome_clear(outcome);
-}
-
-static void learn(struct pool_slot *slot, double runtime_s)
-{
-	double us = fmin(runtime_s * 1e6, AVERAGE_CAP_US);
-
-	if (slot->has_average)
-		slot->average_us += (us - slot->average_us) / AVERAGE_OVER;
-	else
-		slot->average_us = us;
-	slot->has_average = true;
-}
-
-static int take_outcome(struct pool_slot *slot, const struct frame *f, char **tail, struct err *err)
-{
-	struct pool_job *job = first_of(slot);
-	struct outcome outcome;
-	uint64_t serial, rss_kib;
-
-	if (frame_get_outcome(&serial, &rss_kib, &outcome, f, err) != 0)
-		return -1;
-	if (!job || job->serial != serial || atomic_load(&place_of(job)->state) != SHARE_STARTED) {
-		outcome_clear(&outcome);
-		return err_set(err, ERR_PROTOCOL, "outcome of a job it does not run");
-	}
-	if (f->tail_len > 0) {
-		outcome.result = *tail;
-		outcome.result_len = f->tail_len;
-		*tail = NULL;
-	}
-	slot->runs++;
-	learn(slot, outcome.runtime_s);
-	recycle(slot, rss_kib);
-	end_job(slot, job, &outcome);
-	/* A signal that the process survived has no job to end any more. */
-	if (slot->unit->doom == DOOM_TERMINATED)
-		unit_signal(slot->unit, SIGKILL);
-	if (slot->outstanding > 0)
-		look_in(slot, LOOK_FIRST_US);
-	slot_schedule(slot);
-	pool_wake(slot->pool);
-	return 0;
-}
-
-static int take_state(struct pool_slot *slot, const struct frame *f, struct err *err)
-{
-	struct pool *p = slot->pool;
-	struct pool_job *job = first_of(slot);
-	const char *name;
-	uint64_t serial;
-
-	if (frame_get_state(&serial, &name, f, err) != 0)
-		return -1;
-	if (!job || job->serial != serial || atomic_load(&place_of(job)->state) != SHARE_STARTED)
-		return err_set(err, ERR_PROTOCOL, "state of a job it does not run");
-	begin(slot, job);
-	slot_schedule(slot);
-	p->options.events->on_state(p->options.ctx, job, name, f->tail, f->tail_len);
-	return 0;
-}
-
-int slot_frame(struct pool_slot *slot, const struct frame *f, char **tail, struct err *err)
-{
-	switch (f->type) {
-	case FRAME_OUTCOME:
-		return take_outcome(slot, f, tail, err);
-	case FRAME_STATE:
-		return take_state(slot, f, err);
-	case FRAME_RUN:
-		break;
-	}
-	return err_set(err, ERR_PROTOCOL, "a run frame from a slot");
-}
-
-/* Prints n as Python shows the number of a message: 10 for 10.0. */
-static void set_time_limit(struct outcome *outcome, double limit_s)
-{
-	json_t *args = json_array();
-
-	if (limit_s == floor(limit_s) && fabs(limit_s) < 1e15)
-		json_array_append_new(args, json_integer((json_int_t)limit_s));
-	else
-		json_array_append_new(args, json_real(limit_s));
-	outcome_set_exception_args(outcome, "billiard.exceptions", "TimeLimitExceeded", args);
-	json_decref(args);
-}
-
-/* The running job of a process that died. */
-static void lose(struct pool_slot *slot, struct pool_job *job, const char *how)
-{
-	enum pool_doom doom = slot->unit->doom;
-	struct outcome outcome;
-
-	if (job->is_terminated || (doom == DOOM_KILLED && !slot->unit->is_broken)) {
-		outcome_init(&outcome, OUTCOME_TERMINATED);
-	} else if (doom == DOOM_TIMEOUT) {
-		outcome_init(&outcome, OUTCOME_TIMEOUT);
-		set_time_limit(&outcome, job->hard_limit_s);
-	} else {
-		auto_free char *text = mem_printf("Worker exited prematurely: %s Job: %llu.", how,
-						  (unsigned long long)job->serial);
-
-		outcome_init(&outcome, OUTCOME_LOST);
-		outcome_set_exception(&outcome, "billiard.exceptions", "WorkerLostError", text);
-		slot->pool->stats.lost++;
-	}
-	outcome.runtime_s =
-		(double)(clock_mono_us() - atomic_load(&place_of(job)->started_us)) / 1e6;
-	end_job(slot, job, &outcome);
-}
-
-void slot_abandon(struct pool_slot *slot, const char *how)
-{
-	struct pool *p = slot->pool;
-	struct pool_job *job;
-
-	link_close(slot);
-	slot->look_us = slot->signal_us = slot->kill_us = 0;
-	/* Several, when it spoke nonsense: what it said after that was not heard. */
-	while ((job = first_of(slot)) && atomic_load(&place_of(job)->state) == SHARE_STARTED)
-		lose(slot, job, how);
-	/* The others never began: somebody else runs them, before what came later. */
-	while (slot->outstanding > 0) {
-		job = list_entry(slot->jobs.prev, struct pool_job, node);
-		detach(slot, job);
-		if (p->is_killed) {
-			list_append(&p->ended, &job->node);
-			continue;
-		}
-		list_prepend(&p->ready, &job->node);
-		p->ready_count++;
-	}
-	slot_refresh(slot);
-	slot_schedule(slot);
-	pool_wake(p);
 }

@@ -1,7 +1,7 @@
 /*
  * The master's view of its pool, shared by pool.c (the interface), pool_slot.c (which job goes
- * where, and its limits), pool_link.c (bytes to and from a slot), pool_unit.c (processes) and
- * pool_size.c (how many of them).
+ * where, and its limits), pool_end.c (what a slot says, and how jobs end), pool_link.c (bytes to
+ * and from a slot), pool_unit.c (processes) and pool_size.c (how many of them).
  *
  * A unit is what dies together: a process with one slot (prefork), with all slots (threads), or a
  * thread of ours (solo). A slot runs one job after the other. A link is one life of a slot's
@@ -19,6 +19,7 @@
 
 #define POOL_SHORT_US 1000 /* with shorter average run times a slot gets jobs ahead */
 #define POOL_SLOW_US  2000 /* a job running longer than this loses what waits behind it */
+#define POOL_LOOK_US  1000 /* from what may have begun a job until it is looked whether it has */
 #define POOL_BIG      ((size_t)8 << 10) /* a larger job goes to an idle slot, uncopied */
 
 struct pool_link {
@@ -141,19 +142,28 @@ void pool_notice(struct pool *p, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* pool_slot.c */
+struct pool_job *slot_first(const struct pool_slot *slot); /* NULL when it is idle */
+struct share_place *slot_place(const struct pool_job *job);
+void slot_look_in(struct pool_slot *slot, int64_t delay_us);
+void slot_begin(struct pool_slot *slot, struct pool_job *job);	/* says so once */
+void slot_detach(struct pool_slot *slot, struct pool_job *job); /* the caller knows where to */
+void pool_wake_sleeper(_Atomic uint32_t *word);
+void pool_job_parts(const struct pool_job *job, struct frame_run *run); /* of its frame's tail */
 void slot_refresh(struct pool_slot *slot);  /* after anything that changes its room */
 void slot_schedule(struct pool_slot *slot); /* after anything that changes its moments */
 void slot_tick(struct pool_slot *slot, int64_t now_us);
-void slot_written(struct pool_slot *slot); /* all output has left */
-int slot_frame(struct pool_slot *slot, const struct frame *f, char **tail, struct err *err);
+void slot_written(struct pool_slot *slot);		       /* all output has left */
 bool slot_steal(struct pool_slot *slot, struct pool_job *job); /* true: the job is off the slot */
 void slot_steal_queued(struct pool_slot *slot); /* all behind the first, to `ready` */
 void slot_interrupt(struct pool_slot *slot, struct pool_job *job);
 /* Kills the process for the sake of its running job; false when that job is over already. */
 bool slot_doom(struct pool_slot *slot, enum pool_doom doom, int signal);
 void slot_retire(struct pool_slot *slot, int exit_code);
-void slot_abandon(struct pool_slot *slot, const char *how); /* its process is gone */
 void pool_dispatch(struct pool *p);
+
+/* pool_end.c */
+int slot_frame(struct pool_slot *slot, const struct frame *f, char **tail, struct err *err);
+void slot_abandon(struct pool_slot *slot, const char *how); /* its process is gone */
 
 /* pool_link.c */
 void link_open(struct pool_slot *slot, int fd);

@@ -19,6 +19,12 @@
 #include "worker/pool/frame.h"
 #include "worker/pool/ring.h"
 
+/* What a signature of `len` bytes counts for in `sent_bytes`. */
+static inline uint32_t share_send_weight(size_t len)
+{
+	return (uint32_t)len + 1024;
+}
+
 enum share_state { SHARE_EMPTY, SHARE_QUEUED, SHARE_STARTED, SHARE_STOLEN };
 
 struct share_place {
@@ -26,6 +32,9 @@ struct share_place {
 	/* Soft limit passed. It belongs to the place, so that it cannot hit the next job. Waited
 	 * on as a futex. */
 	_Atomic uint32_t expired;
+	/* Bytes of what the job has sent that the master is done with, modulo 2^32; the slot waits
+	 * on it as a futex while too many are on their way. */
+	_Atomic uint32_t sent_bytes;
 	_Atomic int64_t started_us; /* monotonic; valid once STARTED */
 };
 

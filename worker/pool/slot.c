@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,21 +17,24 @@
 #include "base/mem.h"
 #include "worker/task/job.h"
 
-#define READ_BYTES	((size_t)16 << 10)
-#define KEEP_BYTES	((size_t)256 << 10) /* a buffer above this is given back */
-#define TRIM_BYTES	((size_t)1 << 20)   /* after a job above this the heap is trimmed */
-#define CUT_TEXT_BYTES	((size_t)64 << 10)
-#define QUIET_US	500 /* a shorter job's outcome may wait for the next one's */
-#define HEAD_TEXT_BYTES (FRAME_HEAD_MAX - 4096)
+#define READ_BYTES	  ((size_t)16 << 10)
+#define KEEP_BYTES	  ((size_t)256 << 10) /* a buffer above this is given back */
+#define TRIM_BYTES	  ((size_t)1 << 20)   /* after a job above this the heap is trimmed */
+#define CUT_TEXT_BYTES	  ((size_t)64 << 10)
+#define SEND_WINDOW_BYTES ((uint32_t)1 << 20) /* on their way at once, of one job */
+#define QUIET_US	  500 /* a shorter job's outcome may wait for the next one's */
+#define HEAD_TEXT_BYTES	  (FRAME_HEAD_MAX - 4096)
 
 struct slot {
 	const struct slot_options *o;
 	struct str in; /* bytes from the master; those before `taken` are done with */
 	size_t taken;
-	uint64_t serial; /* of the running job */
-	uint16_t number; /* of the next frame to send */
-	unsigned quiet;	 /* frames in the ring since the bell was last rung */
-	int statm_fd;	 /* -1 = memory is not watched */
+	uint64_t serial;	   /* of the running job */
+	struct share_place *place; /* likewise */
+	uint32_t sent_bytes;	   /* weight of what it has sent, modulo 2^32 */
+	uint16_t number;	   /* of the next frame to send */
+	unsigned quiet;		   /* frames in the ring since the bell was last rung */
+	int statm_fd;		   /* -1 = memory is not watched */
 	bool is_broken;
 };
 
@@ -130,6 +136,44 @@ static void send_state(void *ctx, const char *state, const char *meta, size_t le
 	slot_bell(s);
 }
 
+/* Waits until less than a window is on its way; one larger than that goes alone. False when the
+ * soft limit has passed. */
+static bool wait_for_window(struct slot *s, uint32_t weight)
+{
+	struct share_place *place = s->place;
+
+	for (;;) {
+		uint32_t done = atomic_load(&place->sent_bytes);
+		uint32_t left = s->sent_bytes - done;
+
+		if (atomic_load(&place->expired))
+			return false;
+		if (left == 0 || left + weight <= SEND_WINDOW_BYTES)
+			return true;
+		/* Woken by the soft limit too, which may come just before the wait. */
+		syscall(SYS_futex, &place->sent_bytes, FUTEX_WAIT, done,
+			&(struct timespec){.tv_nsec = 100000000}, NULL, 0);
+	}
+}
+
+static enum job_send_result send_task(void *ctx, enum job_send how, const char *signature,
+				      size_t len)
+{
+	struct slot *s = ctx;
+	uint32_t weight = share_send_weight(len);
+	auto_str out = STR_INIT(FRAME_HEAD_MAX);
+
+	if (len > s->o->pool->max_payload_bytes)
+		return JOB_SEND_TOO_LARGE;
+	if (!wait_for_window(s, weight))
+		return JOB_SEND_EXPIRED;
+	frame_put_send(&out, s->serial, how, len);
+	s->sent_bytes += weight;
+	slot_send(s, &out, signature, len);
+	slot_bell(s);
+	return JOB_SENT;
+}
+
 /* Resident memory of this process right now, in KiB. */
 static uint64_t slot_rss_kib(const struct slot *s)
 {
@@ -227,6 +271,9 @@ static int slot_job(struct slot *s, const struct frame *f)
 {
 	const struct pool_options *pool = s->o->pool;
 	struct job_host host = {.update_state = send_state,
+				.send = send_task,
+				.hostname = pool->node_name,
+				.registry = pool->registry,
 				.setting = pool->setting,
 				.template_dirs = pool->template_dirs,
 				.ctx = s};
@@ -240,9 +287,11 @@ static int slot_job(struct slot *s, const struct frame *f)
 	task = registry_at(pool->registry, run.task);
 	if (!task)
 		return -1;
-	if (!slot_claim(&s->o->share->places[run.place]))
+	s->place = &s->o->share->places[run.place];
+	if (!slot_claim(s->place))
 		return 0;
 	s->serial = run.serial;
+	s->sent_bytes = 0;
 	job_run(&(struct job_run_args){.task = task,
 				       .id = run.id,
 				       .retries = run.retries,
@@ -251,7 +300,12 @@ static int slot_job(struct slot *s, const struct frame *f)
 				       .args = run.args,
 				       .kwargs = run.kwargs,
 				       .custom_headers = run.custom_headers,
-				       .expired = &s->o->share->places[run.place].expired},
+				       .callbacks = run.callbacks,
+				       .errbacks = run.errbacks,
+				       .chain = run.chain,
+				       .chord = run.chord,
+				       .request = run.request,
+				       .expired = &s->place->expired},
 		&host, &outcome);
 	result_len = outcome.result_len;
 	slot_answer(s, task, &outcome);

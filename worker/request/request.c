@@ -247,6 +247,7 @@ static void fill_job(struct request *r)
 	job->is_redelivered = m->is_redelivered;
 	job->args = m->args;
 	job->kwargs = m->kwargs;
+	job->message = m;
 	if (m->custom_headers)
 		job->custom_headers =
 			(struct span){.data = m->custom_headers, .len = strlen(m->custom_headers)};
@@ -287,6 +288,7 @@ void request_discard(struct request *r)
 	outcome_clear(&r->outcome);
 	task_message_clear(&r->message);
 	free(r->children);
+	free(r->send_error);
 	free(r);
 }
 
@@ -339,7 +341,7 @@ int request_label(struct str *out, const struct request *r)
 	return str_addf(out, "%s[%s]", m->shadow && *m->shadow ? m->shadow : m->task, m->id);
 }
 
-static void add_repr(struct str *out, const struct request *r, struct span json, bool as_tuple)
+void request_repr(struct str *out, const struct request *r, struct span json, bool as_tuple)
 {
 	if (task_entry_has_secrets(r->task)) {
 		str_puts(out, "***");
@@ -350,12 +352,12 @@ static void add_repr(struct str *out, const struct request *r, struct span json,
 
 void request_args_repr(struct str *out, const struct request *r)
 {
-	add_repr(out, r, r->message.args, true);
+	request_repr(out, r, r->message.args, true);
 }
 
 void request_kwargs_repr(struct str *out, const struct request *r)
 {
-	add_repr(out, r, r->message.kwargs, false);
+	request_repr(out, r, r->message.kwargs, false);
 }
 
 const char *request_state_name(enum request_state state)

@@ -69,7 +69,10 @@ struct request {
 	int64_t received_us, accepted_wall_us;
 	struct outcome outcome; /* once FINISHING */
 	unsigned step;		/* next step of its plan */
-	char *children;		/* JSON text: what was sent because it succeeded; or NULL */
+	char *children;		/* JSON text of a list: what it and its end have sent; or NULL */
+	unsigned sends_left;	/* signatures of its own whose messages are not confirmed */
+	bool awaits_sends;	/* its plan waits for them */
+	char *send_error;	/* the first one that could not be sent */
 	struct finish *finish;	/* who carries the plan out, while a step waits */
 };
 
@@ -136,6 +139,8 @@ int request_label(struct str *out, const struct request *r);
  * the task declares some of its parameters secret. */
 void request_args_repr(struct str *out, const struct request *r);
 void request_kwargs_repr(struct str *out, const struct request *r);
+/* The same of other arguments of this task. */
+void request_repr(struct str *out, const struct request *r, struct span json, bool as_tuple);
 const char *request_state_name(enum request_state state);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "worker/request/next_try.h"
 
 #define BACKOFF_MAX_S 600.0 /* celery: retry_backoff_max */
 
@@ -114,11 +115,14 @@ static void apply_autoretry(struct request *r)
 static void fail_with_max_retries(struct request *r)
 {
 	auto_str text = STR_INIT(8192);
+	struct next_try next;
 
+	next_try_make(&next, r, 0);
 	str_addf(&text, "Can't retry %s[%s] args:", r->message.task, r->message.id);
-	request_args_repr(&text, r);
+	request_repr(&text, r, next.message.args, true);
 	str_puts(&text, " kwargs:");
-	request_kwargs_repr(&text, r);
+	request_repr(&text, r, next.message.kwargs, false);
+	next_try_clear(&next);
 	outcome_set_exception(&r->outcome, "celery.exceptions", "MaxRetriesExceededError",
 			      text.data);
 }
@@ -126,8 +130,8 @@ static void fail_with_max_retries(struct request *r)
 void retry_decide(struct request *r)
 {
 	struct outcome *o = &r->outcome;
-	bool may_retry =
-		r->policy.max_retries == SM_UNLIMITED || r->message.retries < r->policy.max_retries;
+	int max = o->max_retries == OUTCOME_TASKS_OWN ? r->policy.max_retries : o->max_retries;
+	bool may_retry = max == SM_UNLIMITED || r->message.retries < max;
 
 	apply_autoretry(r);
 	if (o->kind == OUTCOME_LOST && r->policy.retry_on_worker_lost && may_retry) {

@@ -173,6 +173,17 @@ static void finish_result(struct outcome *ret, const char *task_name, const json
 	ret->result = str_detach(&out);
 }
 
+static void take_signature(struct outcome *ret, struct job_end *end)
+{
+	if (ret->kind == OUTCOME_REPLACED) {
+		ret->result = end->signature;
+		ret->result_len = end->signature_len;
+	} else {
+		ret->changes = end->signature;
+	}
+	end->signature = NULL;
+}
+
 static void finish(const struct sm_job *job, struct outcome *ret, const json_t *result)
 {
 	const char *name = job->run->task->name;
@@ -193,6 +204,9 @@ static void finish(const struct sm_job *job, struct outcome *ret, const json_t *
 		ret->kind = end->kind;
 		ret->countdown_s = end->countdown_s;
 		ret->requeue = end->requeue;
+		ret->eta_us = end->eta_us;
+		ret->max_retries = end->max_retries;
+		take_signature(ret, end);
 		if (end->type)
 			set_raised(ret, name, end);
 		else
@@ -222,13 +236,84 @@ static json_t *bind(const struct job_run_args *run, struct outcome *ret)
 	return bound;
 }
 
+static void state_clear(const struct sm_job *job)
+{
+	struct job_state *state = job->state;
+
+	job_cleanup_run(state);
+	job_end_clear(&state->end);
+	free(state->fault.text);
+	json_decref(state->custom_headers);
+	json_decref(state->request);
+	str_clear(&state->answers);
+	json_decref(job->bound);
+}
+
+/* What a called body raised, its caller raises. It has no message of its own that could come again.
+ * Mirrors celery/app/task.py, retry() of a task that was called directly. */
+static void pass_on(struct sm_job *job, const struct sm_job *called)
+{
+	struct job_end *end = &called->state->end;
+	const struct job_fault *fault = &called->state->fault;
+	const char *name = called->run->task->name;
+
+	if (fault->type) {
+		sm_raise(job, fault->type, "%s", fault->text);
+	} else if (!end->is_set) {
+		sm_raise(job, "SystemError", "%s returned NULL without setting an exception", name);
+	} else if (end->kind == OUTCOME_REPLACED) {
+		sm_raise(job, "RuntimeError", "%s was called by %s and cannot be replaced", name,
+			 job->run->task->name);
+	} else if (end->kind == OUTCOME_RETRY && !end->type) {
+		sm_raise_args(job, "celery.exceptions:Retry",
+			      json_pack("[s]", "Task can be retried"));
+	} else {
+		job_end_clear(&job->state->end);
+		job->state->end = *end;
+		*end = (struct job_end){0};
+		if (job->state->end.kind == OUTCOME_RETRY)
+			job->state->end.kind = OUTCOME_FAILURE;
+	}
+}
+
+json_t *job_call(struct sm_job *job, const struct task_entry *task, const json_t *args)
+{
+	struct job_run_args run = {.task = task,
+				   .id = job->run->id,
+				   .args = {"[]", 2},
+				   .kwargs = {"{}", 2},
+				   .expired = job->run->expired};
+	struct job_state state = {.answers = STR_INIT(JOB_ANSWERS_MAX)};
+	struct sm_job called = {.run = &run, .host = job->host, .state = &state};
+	const char *dot = strrchr(task->name, '.');
+	json_t *kwargs = json_object(), *result = NULL;
+	struct err err = {0};
+
+	job_end_clear(&state.end);
+	called.bound = params_bind(task->params, dot ? dot + 1 : task->name, args, kwargs, &err);
+	if (called.bound)
+		result = task->decl->run(&called);
+	else
+		sm_raise(&called, "TypeError", "%s", err.text);
+	if (!result || state.end.is_set || state.fault.type) {
+		json_decref(result);
+		result = NULL;
+		pass_on(job, &called);
+	}
+	str_add(&job->state->answers, state.answers.data, state.answers.len);
+	state_clear(&called);
+	json_decref(kwargs);
+	return result;
+}
+
 void job_run(const struct job_run_args *run, const struct job_host *host, struct outcome *ret)
 {
-	struct job_state state = {.end = {.countdown_s = -1}, .answers = STR_INIT(JOB_ANSWERS_MAX)};
+	struct job_state state = {.answers = STR_INIT(JOB_ANSWERS_MAX)};
 	struct sm_job job = {.run = run, .host = host, .state = &state};
 	int64_t begin_us = clock_mono_us();
 	json_t *result;
 
+	job_end_clear(&state.end);
 	outcome_init(ret, OUTCOME_FAILURE);
 	job.bound = bind(run, ret);
 	if (job.bound) {
@@ -236,12 +321,8 @@ void job_run(const struct job_run_args *run, const struct job_host *host, struct
 		finish(&job, ret, result);
 		json_decref(result);
 	}
-	job_cleanup_run(&state);
-	job_end_clear(&state.end);
-	free(state.fault.text);
-	json_decref(state.custom_headers);
-	json_decref(job.bound);
 	if (state.answers.len > 0)
 		ret->answers = str_detach(&state.answers);
+	state_clear(&job);
 	ret->runtime_s = (double)(clock_mono_us() - begin_us) / 1e6;
 }

@@ -18,14 +18,25 @@ struct job_run_args {
 	const char *id;
 	int retries, max_retries;
 	bool is_redelivered;
-	struct span args, kwargs;	 /* JSON texts, checked to be valid */
-	struct span custom_headers;	 /* JSON text of an object; .data NULL = none */
+	struct span args, kwargs;   /* JSON texts, checked to be valid */
+	struct span custom_headers; /* JSON text of an object; .data NULL = none */
+	struct span callbacks, errbacks, chain, chord; /* likewise; lists and a signature */
+	struct span request;		 /* by job_request_put; .data NULL = nothing is known */
 	const _Atomic uint32_t *expired; /* not 0 once the soft limit passed for this run */
 };
+
+enum job_send { JOB_SEND, JOB_ADD_TO_CHORD };
+enum job_send_result { JOB_SENT, JOB_SEND_TOO_LARGE, JOB_SEND_EXPIRED };
 
 struct job_host {
 	/* Leaves the process as a frame; `meta` is JSON text. */
 	void (*update_state)(void *ctx, const char *state, const char *meta, size_t len);
+	/* A signature as JSON text. Waits while too much is on its way, until the soft limit. NULL:
+	 * nothing can be sent. */
+	enum job_send_result (*send)(void *ctx, enum job_send how, const char *signature,
+				     size_t len);
+	const char *hostname;			  /* of the worker; may be NULL */
+	const struct registry *registry;	  /* for tasks that call tasks; may be NULL */
 	const char *(*setting)(const char *name); /* merged configuration; "" when unset */
 	const char *const *template_dirs;	  /* searched in order, NULL-terminated */
 	void *ctx;

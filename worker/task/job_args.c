@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "base/text.h"
 #include "protocol/pyjson.h"
+#include "worker/task/job_request.h"
 #include "worker/task/job_state.h"
 
 /* Bound value of a parameter; NULL after noting that the signature does not declare it. */
@@ -159,7 +160,8 @@ bool sm_is_redelivered(const struct sm_job *job)
 	return job->run->is_redelivered;
 }
 
-json_t *sm_header(const struct sm_job *job, const char *name)
+/* NULL when there are none. */
+static json_t *custom_headers(const struct sm_job *job)
 {
 	struct job_state *state = job->state;
 	struct span text = job->run->custom_headers;
@@ -167,7 +169,38 @@ json_t *sm_header(const struct sm_job *job, const char *name)
 	if (!state->is_custom_read && text.data)
 		state->custom_headers = pyjson_load(text.data, text.len, NULL);
 	state->is_custom_read = true;
-	return json_object_get(state->custom_headers, name);
+	return state->custom_headers;
+}
+
+json_t *sm_header(const struct sm_job *job, const char *name)
+{
+	return json_object_get(custom_headers(job), name);
+}
+
+json_t *sm_request(struct sm_job *job)
+{
+	const struct job_run_args *run = job->run;
+	struct task_message m;
+
+	if (job->state->request)
+		return job->state->request;
+	if (job_request_get(&m, run->request) != 0)
+		task_message_init(&m);
+	if (!m.task)
+		m.task = run->task->name;
+	m.id = run->id;
+	m.retries = run->retries;
+	m.is_redelivered = run->is_redelivered;
+	m.args = run->args;
+	m.kwargs = run->kwargs;
+	m.callbacks = run->callbacks;
+	m.errbacks = run->errbacks;
+	m.chain = run->chain;
+	m.chord = run->chord;
+	job->state->request = job_request_json(&m, job->host->hostname);
+	if (custom_headers(job))
+		json_object_set(job->state->request, "headers", custom_headers(job));
+	return job->state->request;
 }
 
 const char *sm_setting(const struct sm_job *job, const char *name)

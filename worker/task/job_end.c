@@ -18,11 +18,13 @@ void job_end_clear(struct job_end *end)
 {
 	free(end->type);
 	free(end->reason);
+	free(end->signature);
 	json_decref(end->args);
-	*end = (struct job_end){.countdown_s = -1};
+	*end = (struct job_end){
+		.countdown_s = -1, .eta_us = TIME_UNSET, .max_retries = OUTCOME_TASKS_OWN};
 }
 
-static struct job_end *end_begin(struct sm_job *job, enum outcome_kind kind)
+struct job_end *job_end_begin(struct sm_job *job, enum outcome_kind kind)
 {
 	struct job_end *end = &job->state->end;
 
@@ -58,7 +60,7 @@ static json_t *text_args(const char *text)
 json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
 {
 	enum outcome_kind kind = kind_of(type);
-	struct job_end *end = end_begin(job, kind);
+	struct job_end *end = job_end_begin(job, kind);
 	auto_free char *text = NULL;
 	va_list ap;
 
@@ -76,7 +78,7 @@ json_t *sm_raise(struct sm_job *job, const char *type, const char *fmt, ...)
 
 json_t *sm_raise_args(struct sm_job *job, const char *type, json_t *args)
 {
-	struct job_end *end = end_begin(job, OUTCOME_FAILURE);
+	struct job_end *end = job_end_begin(job, OUTCOME_FAILURE);
 
 	end->type = mem_strdup(type);
 	if (json_is_array(args)) {
@@ -91,14 +93,14 @@ json_t *sm_raise_args(struct sm_job *job, const char *type, json_t *args)
 
 json_t *sm_retry(struct sm_job *job, double countdown_s)
 {
-	end_begin(job, OUTCOME_RETRY)->countdown_s = countdown_s;
+	job_end_begin(job, OUTCOME_RETRY)->countdown_s = countdown_s;
 	return NULL;
 }
 
 json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type, const char *fmt,
 		       ...)
 {
-	struct job_end *end = end_begin(job, OUTCOME_RETRY);
+	struct job_end *end = job_end_begin(job, OUTCOME_RETRY);
 	auto_free char *text = NULL;
 	va_list ap;
 
@@ -113,13 +115,13 @@ json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type,
 
 json_t *sm_ignore(struct sm_job *job)
 {
-	end_begin(job, OUTCOME_IGNORE);
+	job_end_begin(job, OUTCOME_IGNORE);
 	return NULL;
 }
 
 json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue)
 {
-	struct job_end *end = end_begin(job, OUTCOME_REJECT);
+	struct job_end *end = job_end_begin(job, OUTCOME_REJECT);
 
 	end->reason = mem_strdup(reason);
 	end->requeue = requeue;

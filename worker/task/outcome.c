@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "protocol/pyjson.h"
+#include "protocol/task_message.h"
 
 /* Far above any sensible text; keeps one exception from filling the log and the events. */
 #define REPR_MAX_CHARS	65536
@@ -13,7 +14,10 @@
 
 void outcome_init(struct outcome *o, enum outcome_kind kind)
 {
-	*o = (struct outcome){.kind = kind, .countdown_s = -1};
+	*o = (struct outcome){.kind = kind,
+			      .countdown_s = -1,
+			      .eta_us = TIME_UNSET,
+			      .max_retries = OUTCOME_TASKS_OWN};
 }
 
 void outcome_clear(struct outcome *o)
@@ -26,6 +30,7 @@ void outcome_clear(struct outcome *o)
 	free(o->exc_repr);
 	free(o->traceback);
 	free(o->answers);
+	free(o->changes);
 	outcome_init(o, o->kind);
 }
 

@@ -305,3 +305,57 @@ def append_tries(self, path, text, pause=0, times=1):
 @task(**TRIES)
 def append_tries_early(self, path, text, pause=0, times=1):
     return _append_tries(self, path, text, pause, times)
+
+
+def _send(sigs):
+    return [app.signature(each).apply_async().id for each in sigs]
+
+
+@task
+def send_all(sigs):
+    """The ids of what it sends."""
+    return _send(sigs)
+
+
+def _send_and(self, end, sigs):
+    """What it does once all is sent."""
+    _send(sigs)
+    if end == "fail":
+        raise ValueError("after sending")
+    if end == "retry" and self.request.retries == 0:
+        raise self.retry(countdown=0)
+    if end == "ignore":
+        raise Ignore()
+    if end == "progress":
+        self.update_state(state="PROGRESS", meta={"current": 1, "total": 2})
+        time.sleep(1)
+    if end == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return end
+
+
+@task(bind=True)
+def send_and(self, end, sigs):
+    return _send_and(self, end, sigs)
+
+
+@task(bind=True, acks_late=True, reject_on_worker_lost=True)
+def send_late(self, end, sigs):
+    return _send_and(self, end, sigs)
+
+
+@task(bind=True)
+def again(self, options, times=1, text=None, note=None):
+    if self.request.retries < times:
+        raise self.retry(**options, exc=ValueError(text) if text else None)
+    return [self.request.retries, note, self.request.timelimit]
+
+
+@task(bind=True)
+def request(self, *args, **kwargs):
+    names = ["id", "task", "root_id", "parent_id", "group", "group_index", "retries", "eta",
+             "expires", "timelimit", "origin", "delivery_info", "headers", "hostname", "reply_to",
+             "correlation_id", "shadow", "callbacks", "errbacks", "chain", "chord", "stamps",
+             "stamped_headers", "args", "kwargs", "ignore_result", "replaced_task_nesting",
+             "argsrepr", "kwargsrepr", "lang"]
+    return {name: getattr(self.request, name, None) for name in names}

@@ -247,6 +247,65 @@ static json_t *append_tries(struct sm_job *job)
 	return not_yet(job);
 }
 
+/* The ids of what it sends. */
+static json_t *send_all(struct sm_job *job)
+{
+	json_t *ids = json_array(), *signature;
+	size_t i;
+
+	json_array_foreach (sm_json(job, "sigs"), i, signature) {
+		const char *id = sm_send(job, json_incref(signature));
+
+		if (!id) {
+			json_decref(ids);
+			return NULL;
+		}
+		json_array_append_new(ids, json_string(id));
+	}
+	return ids;
+}
+
+/* What it does once all is sent. */
+static json_t *send_and(struct sm_job *job)
+{
+	const char *end = sm_str(job, "end");
+	json_t *ids = send_all(job);
+
+	if (!ids)
+		return NULL;
+	json_decref(ids);
+	if (strcmp(end, "fail") == 0)
+		return sm_raise(job, "ValueError", "after sending");
+	if (strcmp(end, "retry") == 0 && sm_retries(job) == 0)
+		return sm_retry(job, 0);
+	if (strcmp(end, "ignore") == 0)
+		return sm_ignore(job);
+	if (strcmp(end, "progress") == 0) {
+		sm_progress(job, 1, 2);
+		sm_sleep(job, 1);
+	}
+	if (strcmp(end, "die") == 0)
+		kill(getpid(), SIGKILL);
+	return json_string(end);
+}
+
+static json_t *again(struct sm_job *job)
+{
+	const char *text = sm_str(job, "text");
+
+	if (sm_retries(job) < sm_int(job, "times"))
+		return sm_retry_with(job, json_incref(sm_json(job, "options")),
+				     text ? "ValueError" : NULL,
+				     text ? json_pack("[s]", text) : NULL);
+	return json_pack("[iOO]", sm_retries(job), sm_json(job, "note"),
+			 json_object_get(sm_request(job), "timelimit"));
+}
+
+static json_t *request(struct sm_job *job)
+{
+	return json_incref(sm_request(job));
+}
+
 static json_t *nothing(struct sm_job *job)
 {
 	(void)job;
@@ -308,6 +367,12 @@ TASK(append_tries, "append_tries", "path: str, text: str, pause: float = 0, time
 TASK(append_tries_early, "append_tries_early",
      "path: str, text: str, pause: float = 0, times: int = 1", append_tries, .retry_delay_s = 0.05,
      .autoretry = {.on = SM_NAMES("ConnectionError")});
+TASK(send_all, "send_all", "sigs: list", send_all);
+TASK(send_and, "send_and", "end: str, sigs: list", send_and);
+TASK(send_late, "send_late", "end: str, sigs: list", send_and, .acks_late = SM_YES,
+     .reject_on_worker_lost = SM_YES);
+TASK(again, "again", "options: dict, times: int = 1, text: str | None = None, note = None", again);
+TASK(request, "request", "*args, **kwargs", request);
 TASK(nothing, "nothing", "", nothing);
 TASK(paced, "paced", "value = None", echo, .rate_limit = "2/s");
 TASK(hourly, "hourly", "value = None", echo, .rate_limit = "1/h");
@@ -323,4 +388,5 @@ SM_PLUGIN(.name = "testtasks", .version = "1",
 			    &late_task, &late_requeue_task, &late_nofail_task, &late_timeout_task,
 			    &ignored_task, &tracked_task, &leak_task, &append_task,
 			    &append_early_task, &append_tries_task, &append_tries_early_task,
-			    &nothing_task, &paced_task, &hourly_task));
+			    &send_all_task, &send_and_task, &send_late_task, &again_task,
+			    &request_task, &nothing_task, &paced_task, &hourly_task));

@@ -130,6 +130,7 @@ static inline void finish_bench(struct bench *b)
 	ck_assert_int_eq(uv_loop_close(&b->loop), 0);
 	registry_free(b->registry);
 	str_clear(&b->notices);
+	str_clear(&b->sent);
 	free(b->runs);
 	/* The spawner was waited for, and its children with it. */
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);

@@ -20,7 +20,7 @@ struct run {
 	enum outcome_kind kind;
 	char *result, *exc_module, *exc_type, *exc_args, *exc_text, *traceback;
 	pid_t pid;
-	unsigned accepted, soft, done, states;
+	unsigned accepted, soft, done, states, sends;
 	int64_t accepted_us, done_us;
 	int order; /* of ending */
 };
@@ -34,6 +34,8 @@ struct bench {
 	struct str notices;
 	size_t notices_before_stop;
 	char last_state[64], last_meta[256];
+	bool keeps_sends; /* what is sent stays on its way */
+	struct str sent;  /* lines */
 	bool is_stopped, is_fatal;
 	uv_timer_t tick;
 	int64_t last_tick_us, worst_gap_us; /* between two turns of the loop */
@@ -60,6 +62,19 @@ static inline void on_state(void *ctx, struct pool_job *job, const char *state, 
 	r->states++;
 	snprintf(b->last_state, sizeof(b->last_state), "%s", state);
 	snprintf(b->last_meta, sizeof(b->last_meta), "%.*s", (int)len, meta);
+}
+
+static inline void on_send(void *ctx, struct pool_job *job, enum job_send how,
+			   const char *signature, size_t len)
+{
+	struct bench *b = ctx;
+
+	list_entry(job, struct run, job)->sends++;
+	if (b->sent.max == 0)
+		str_init(&b->sent, STR_MAX_DEFAULT);
+	str_addf(&b->sent, "%d %.*s\n", (int)how, len < 200 ? (int)len : 200, signature);
+	if (!b->keeps_sends)
+		pool_sent(b->pool, job, len);
 }
 
 static inline void on_soft_limit(void *ctx, struct pool_job *job)
@@ -107,6 +122,7 @@ static inline void on_fatal(void *ctx, const char *text)
 
 static const struct pool_events events = {.on_accepted = on_accepted,
 					  .on_state = on_state,
+					  .on_send = on_send,
 					  .on_soft_limit = on_soft_limit,
 					  .on_done = on_done,
 					  .on_room = on_room,

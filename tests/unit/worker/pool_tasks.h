@@ -101,6 +101,18 @@ static inline json_t *run_progress(struct sm_job *job)
 	return json_true();
 }
 
+static inline json_t *run_send(struct sm_job *job)
+{
+	int64_t times = sm_int(job, "times"), size = sm_int(job, "size");
+	char *text = sm_alloc(job, (size_t)size + 1);
+
+	memset(text, 'x', (size_t)size);
+	for (int64_t i = 0; i < times; i++)
+		if (!sm_send(job, sm_signature("t.echo", json_pack("[s]", text), NULL)))
+			return NULL;
+	return json_integer(times);
+}
+
 #define TASK(NAME, SIGNATURE)                                                                      \
 	static const struct sm_task NAME##_task = {                                                \
 		.name = "t." #NAME, .signature = SIGNATURE, .run = run_##NAME}
@@ -116,6 +128,7 @@ TASK(raise, "type: str");
 TASK(big, "size: int");
 TASK(length, "value: str");
 TASK(progress, "");
+TASK(send, "times: int = 1, size: int = 0");
 
 static const struct sm_plugin test_plugin = {
 	.abi = SM_ABI,
@@ -124,7 +137,7 @@ static const struct sm_plugin test_plugin = {
 	.start = plugin_start,
 	.tasks = SM_TASKS(&echo_task, &starts_task, &pid_task, &sleep_task, &nanosleep_task,
 			  &spin_task, &abort_task, &exit_task, &raise_task, &big_task, &length_task,
-			  &progress_task),
+			  &progress_task, &send_task),
 };
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "worker/pool/frame.h"
+#include "worker/task/job_request.h"
 
 /* Head and tail as a reader sees them. */
 static struct frame frame_of(const struct str *bytes, const char *tail)
@@ -48,6 +49,60 @@ START_TEST(a_run_comes_back_as_it_went)
 	ck_assert_uint_eq(back.args.len, 3);
 	ck_assert_mem_eq(back.kwargs.data, "{\"a\": 2}", 8);
 	ck_assert_uint_eq(back.kwargs.len, 8);
+}
+END_TEST
+
+START_TEST(a_run_takes_along_what_its_message_says)
+{
+	struct frame_run run = {.id = "i",
+				.args = {"[]", 2},
+				.kwargs = {"{}", 2},
+				.errbacks = {"[1]", 3},
+				.chord = {"{2}", 3}};
+	struct task_message message, back_message;
+	struct frame_run back;
+	struct frame f;
+	auto_str out = {0};
+
+	task_message_init(&message);
+	message.root_id = "root";
+	message.group = "";
+	message.priority = 7;
+	message.eta_us = 5;
+	run.message = &message;
+	str_init(&out, 1000);
+	ck_assert_int_eq(frame_put_run(&out, &run), 0);
+	f = frame_of(&out, "[]{}[1]{2}");
+	ck_assert_int_eq(frame_get_run(&back, &f, NULL), 0);
+	ck_assert_ptr_null(back.callbacks.data);
+	ck_assert_ptr_null(back.chain.data);
+	ck_assert_mem_eq(back.errbacks.data, "[1]", 3);
+	ck_assert_mem_eq(back.chord.data, "{2}", 3);
+	ck_assert_int_eq(job_request_get(&back_message, back.request), 0);
+	ck_assert_str_eq(back_message.root_id, "root");
+	ck_assert_str_eq(back_message.group, "");
+	ck_assert_ptr_null(back_message.parent_id);
+	ck_assert(back_message.priority == 7 && back_message.eta_us == 5);
+	for (size_t len = 0; len < back.request.len; len++)
+		ck_assert_int_eq(
+			job_request_get(&back_message, (struct span){back.request.data, len}), -1);
+}
+END_TEST
+
+START_TEST(a_task_to_send_comes_back_as_it_went)
+{
+	enum job_send how;
+	uint64_t serial;
+	struct frame f;
+	auto_str out = {0};
+
+	str_init(&out, 1000);
+	ck_assert_int_eq(frame_put_send(&out, 77, JOB_ADD_TO_CHORD, 2), 0);
+	f = frame_of(&out, "{}");
+	ck_assert_int_eq(frame_get_send(&serial, &how, &f, NULL), 0);
+	ck_assert(serial == 77 && how == JOB_ADD_TO_CHORD && f.tail_len == 2);
+	out.data[FRAME_PREFIX_BYTES + 8] = 9;
+	ck_assert_int_eq(frame_get_send(&serial, &how, &f, NULL), -1);
 }
 END_TEST
 
