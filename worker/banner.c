@@ -47,7 +47,8 @@ void banner_print(const struct consumer *c)
 	add_queues(&text, config);
 	str_puts(&text, "\n[tasks]\n");
 	for (unsigned i = 0; i < registry_count(c->registry); i++)
-		str_addf(&text, "  . %s\n", registry_at(c->registry, i)->name);
+		if (!task_entry_is_builtin(registry_at(c->registry, i)))
+			str_addf(&text, "  . %s\n", registry_at(c->registry, i)->name);
 	str_addc(&text, '\n');
 	log_say(STDOUT_FILENO, text.data);
 }

@@ -110,7 +110,8 @@ static void show_tasks(struct check *check)
 	show_settings(check);
 	say(check, "tasks", result == 0 ? NULL : &err, found);
 	for (unsigned i = 0; i < registry_count(check->registry); i++)
-		show_task(check, i);
+		if (!task_entry_is_builtin(registry_at(check->registry, i)))
+			show_task(check, i);
 }
 
 static bool is_one_of(char *const *names, const char *name)

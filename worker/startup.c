@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "worker/task/builtin.h"
 #include "worker/task/plugin.h"
 
 int startup_open_log(const struct config *config, enum log_format format, struct err *err)
@@ -23,7 +24,8 @@ int startup_load_plugins(struct registry *registry, struct config *config, struc
 	const char *const *modules = (const char *const *)config->task_modules;
 	auto_free char *shipped = plugin_default_dir();
 
-	if (plugin_load_path(registry, shipped, modules, err) < 0)
+	if (registry_add_plugin(registry, &builtin_plugin, NULL, err) < 0 ||
+	    plugin_load_path(registry, shipped, modules, err) < 0)
 		return -1;
 	for (char **path = config->imports; path && *path; path++)
 		if (plugin_load_path(registry, *path, modules, err) < 0)

@@ -252,7 +252,7 @@ json_t *inspect_registered(struct control *c, const json_t *arguments, struct co
 	qsort(tasks, count, sizeof(const struct task_entry *), by_name);
 	list = json_array();
 	for (unsigned i = 0; i < count; i++)
-		if (has_builtins || strncmp(tasks[i]->name, "celery.", 7) != 0)
+		if (has_builtins || !task_entry_is_builtin(tasks[i]))
 			json_array_append_new(list, describe(c, tasks[i], items));
 	json_decref(items);
 	return list;

@@ -106,6 +106,11 @@ const struct task_entry *registry_find(const struct registry *r, const char *nam
 	return map_get(r->by_name, name);
 }
 
+bool task_entry_is_builtin(const struct task_entry *entry)
+{
+	return strncmp(entry->name, "celery.", strlen("celery.")) == 0;
+}
+
 bool task_entry_has_secrets(const struct task_entry *entry)
 {
 	return entry->decl->secrets && entry->decl->secrets[0];

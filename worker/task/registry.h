@@ -27,6 +27,8 @@ void registry_free(struct registry *r);
 int registry_add_plugin(struct registry *r, const struct sm_plugin *plugin,
 			const char *const *modules, struct err *err);
 const struct task_entry *registry_find(const struct registry *r, const char *name);
+/* One that every worker has, as celery.map; not shown where nobody asks for it. */
+bool task_entry_is_builtin(const struct task_entry *entry);
 /* Arguments of such a task are not shown. */
 bool task_entry_has_secrets(const struct task_entry *entry);
 const struct task_entry *registry_at(const struct registry *r, unsigned index);
