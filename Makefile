@@ -3,7 +3,7 @@
 # make lint       format, clang-tidy, include rules, sizes
 # make bench      against Celery and the bare client, figures to docs/BENCHMARKS.md
 # make fuzz       FUZZ_SECONDS each target (default 600)
-# make install    honours PREFIX and DESTDIR
+# make install    honours PREFIX and DESTDIR; make uninstall takes back what it installs
 # Switches: V=1 (shows commands)  CC=clang  DEVELOPER=1 (warnings are errors)  SAN=address,undefined (own build folder)
 
 CC ?= gcc
@@ -54,7 +54,7 @@ PLUGINS := $(patsubst tasks/%/,%,$(filter %/,$(wildcard tasks/*/)))
 PLUGIN_SO := $(PLUGINS:%=$(B)/lib/smallage/tasks/%.so)
 SHARE := $(B)/share/smallage/templates
 
-.PHONY: all clean test test-tasks unit lint bench fuzz install format
+.PHONY: all clean test test-tasks unit lint bench fuzz install uninstall format
 all: $(BIN) $(PLUGIN_SO) $(SHARE)
 test-tasks: all $(TEST_SO)
 
@@ -125,15 +125,36 @@ bench: all
 fuzz:
 	tests/fuzz/run
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/smallage/tasks \
-		$(DESTDIR)$(PREFIX)/include/smallage $(DESTDIR)$(PREFIX)/share/smallage \
-		$(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(PLUGIN_SO) $(DESTDIR)$(PREFIX)/lib/smallage/tasks/
-	install -m 644 include/smallage/task.h $(DESTDIR)$(PREFIX)/include/smallage/
-	cp -r $(SHARE) $(DESTDIR)$(PREFIX)/share/smallage/
-	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+# What `make install` makes besides: the page of the task API out of its header, and smallage.pc, by
+# which plug-ins are built.
+INSTALLED := $(DESTDIR)$(PREFIX)
+TASK_MAN := $(B)/share/man/man3/smallage-task.3
+$(TASK_MAN): include/smallage/task.h docs/man/smallage-task.3.in tools/task-man CHANGELOG.md
+	@mkdir -p $(@D)
+	$(Q)tools/task-man $(VERSION) > $@
+
+install: all $(TASK_MAN)
+	install -d $(INSTALLED)/bin $(INSTALLED)/lib/smallage/tasks $(INSTALLED)/lib/pkgconfig \
+		$(INSTALLED)/include/smallage $(INSTALLED)/share/smallage \
+		$(INSTALLED)/share/man/man1 $(INSTALLED)/share/man/man3
+	install -m 755 $(BIN) $(INSTALLED)/bin/
+	install -m 755 $(PLUGIN_SO) $(INSTALLED)/lib/smallage/tasks/
+	install -m 644 include/smallage/task.h $(INSTALLED)/include/smallage/
+	sed 's|@prefix@|$(PREFIX)|; s|@version@|$(VERSION)|' include/smallage.pc.in \
+		> $(INSTALLED)/lib/pkgconfig/smallage.pc
+	cp -r $(SHARE) $(INSTALLED)/share/smallage/
+	install -m 644 docs/man/smallage.1 $(INSTALLED)/share/man/man1/
+	install -m 644 $(TASK_MAN) $(INSTALLED)/share/man/man3/
+
+# Files of others in these folders stay.
+uninstall:
+	rm -f $(INSTALLED)/bin/smallage $(PLUGINS:%=$(INSTALLED)/lib/smallage/tasks/%.so) \
+		$(INSTALLED)/include/smallage/task.h $(INSTALLED)/lib/pkgconfig/smallage.pc \
+		$(INSTALLED)/share/man/man1/smallage.1 $(INSTALLED)/share/man/man3/smallage-task.3
+	cd template/default && find . -type f | while read -r file; do \
+		rm -f "$(INSTALLED)/share/smallage/templates/$$file"; done
+	for folder in lib/smallage include/smallage share/smallage; do [ ! -d $(INSTALLED)/$$folder ] || \
+		find $(INSTALLED)/$$folder -depth -type d -empty -delete; done
 
 clean:
 	rm -rf build build-*

@@ -24,6 +24,10 @@ const struct cli_option cmd_run_options[] = {
 	CMD_TASK_OPTIONS(CONFIG_FOR_ONE),
 	{"retries", 0, "NUMBER", CLI_OWN, NULL, "As if it had been tried so often before.",
 	 CONFIG_FOR_ONE},
+	{"soft-time-limit", 0, "SECONDS", CLI_OWN, NULL, "In place of the task's own.",
+	 CONFIG_FOR_ONE},
+	{"time-limit", 0, "SECONDS", CLI_OWN, NULL, "The hard one, in place of the task's own.",
+	 CONFIG_FOR_ONE},
 	{"json", 0, NULL, CLI_OWN, NULL, "Print the end, and the states before it, as JSON.",
 	 CONFIG_FOR_ONE},
 	{NULL, 0, NULL, CLI_OWN, NULL, NULL, 0},
@@ -34,6 +38,7 @@ struct run {
 	struct registry *registry;
 	struct cmd_task task;
 	int retries;
+	double soft_limit_s, hard_limit_s; /* 0 = the task's */
 	bool is_json;
 	char **template_dirs;
 	uv_loop_t loop;
@@ -49,12 +54,17 @@ struct run {
 static int on_own(void *ctx, const struct cli_option *option, const char *value, struct err *err)
 {
 	struct run *run = ctx;
+	const char *name = option->name;
 	char *end;
 	long retries;
 
 	if (cmd_task_owns(option))
 		return cmd_task_option(&run->task, option, value, err);
-	if (strcmp(option->name, "json") == 0) {
+	if (strcmp(name, "soft-time-limit") == 0)
+		return cmd_seconds_option(name, value, &run->soft_limit_s, err);
+	if (strcmp(name, "time-limit") == 0)
+		return cmd_seconds_option(name, value, &run->hard_limit_s, err);
+	if (strcmp(name, "json") == 0) {
 		run->is_json = true;
 		return 0;
 	}
@@ -199,6 +209,8 @@ static int prepare(struct run *run, struct err *err)
 		return -1;
 	cmd_task_fill(&run->task, &message, config);
 	message.retries = run->retries;
+	message.soft_time_limit_s = run->soft_limit_s;
+	message.time_limit_s = run->hard_limit_s;
 	run->request = request_make(&run->requests, &message, task, config);
 	return pool_prepare(&run->pool, &options, err);
 }
