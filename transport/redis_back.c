@@ -8,9 +8,11 @@
 #include "transport/redis_binding.h"
 #include "transport/redis_record.h"
 
-#define BACK_MOST   200
+#define BACK_MOST   1000 /* at once; fields of one script */
 #define BACK_BYTES  ((size_t)1 << 20)
+#define PUSHES_MOST 4 /* under way */
 #define QUEUES_MOST 64
+#define KEYS_MOST   3000 /* of one push, before the last of it */
 
 struct redis_back {
 	struct list_node node;
@@ -48,40 +50,72 @@ void redis_unacked_put_back(struct broker_redis *r, const char *field, char side
 	redis_wake(r);
 }
 
-/* What is under way goes back to the front, in its order. */
+/* A script that is under way. */
+struct step {
+	struct broker_redis *owner;
+	unsigned long long round;
+	size_t count;
+};
+
+static struct step *step_new(struct broker_redis *r, size_t count)
+{
+	struct step *step = mem_calloc(1, sizeof(*step));
+
+	*step = (struct step){.owner = r, .round = r->answers.back_round, .count = count};
+	return step;
+}
+
+static void list_move_before(struct list_node *before, struct list_node *list)
+{
+	struct list_node *node;
+
+	while ((node = list_pop(list)) != NULL)
+		list_insert_before(before, node);
+}
+
+/* All that is under way goes back to the front, in its order: none may overtake what failed. What
+ * was pushed after all is not there any more when it is read again. */
 static void retry(struct broker_redis *r)
 {
-	struct list_node *pos, *tmp, *before = r->answers.backs.next;
+	struct list_node *before = r->answers.backs.next;
 
-	list_foreach_safe (pos, tmp, &r->answers.busy) {
-		list_remove(pos);
-		list_insert_before(before, pos);
-	}
+	r->answers.back_round++;
+	r->answers.pushes = 0;
+	list_move_before(before, &r->answers.pushing);
+	list_move_before(before, &r->answers.reading);
 	redis_wake(r);
 }
 
-/* False: the answer is an error (or none), and all is to be tried again. */
-static bool check(struct broker_redis *r, enum redis_script script, const redisReply *reply)
+/* The end of a step. False: its answer is an error (or none), and all is to be tried again, or that
+ * has been done already. */
+static bool step_end(struct step *step, enum redis_script script, const redisReply *reply)
 {
+	struct broker_redis *r = step->owner;
+	bool is_current = step->round == r->answers.back_round;
+
+	free(step);
 	if (reply != NULL && reply->type != REDIS_REPLY_ERROR)
-		return true;
+		return is_current;
 	if (reply != NULL && !redis_script_is_gone(&r->scripts, script, reply)) {
 		r->answers.is_stuck = true;
 		redis_trouble(r, "putting messages back", reply);
 	}
-	retry(r);
+	if (is_current)
+		retry(r);
 	return false;
 }
 
-static void on_put(void *ctx, const redisReply *reply)
+static void on_pushed(void *ctx, const redisReply *reply)
 {
-	struct broker_redis *r = ctx;
-	struct list_node *pos, *tmp;
+	struct step *step = ctx;
+	struct broker_redis *r = step->owner;
+	size_t count = step->count;
 
-	if (!check(r, REDIS_SCRIPT_PUT_BACK, reply))
+	if (!step_end(step, REDIS_SCRIPT_PUT_BACK, reply))
 		return;
-	list_foreach_safe (pos, tmp, &r->answers.busy)
-		back_free(list_entry(pos, struct redis_back, node));
+	r->answers.pushes--;
+	while (count-- > 0)
+		back_free(list_entry(r->answers.pushing.next, struct redis_back, node));
 	redis_take_wake(r);
 }
 
@@ -159,6 +193,7 @@ struct push {
 	struct redis_arg *keys, *values; /* the texts behind them: */
 	char **texts;
 	size_t count, cap, text_count, text_cap;
+	size_t records;
 };
 
 /* Freed with the push. */
@@ -227,6 +262,9 @@ static void push_record(struct push *p, struct redis_back *back, const redisRepl
 	for (char **queue = back->queues; queue && *queue; queue++)
 		push_add(p, back, *queue, &record, message.data, len);
 	push_keep(p, str_detach(&message));
+	list_remove(&back->node);
+	list_append(&r->answers.pushing, &back->node);
+	p->records++;
 }
 
 static void push_send(struct push *p)
@@ -234,6 +272,7 @@ static void push_send(struct push *p)
 	struct broker_redis *r = p->owner;
 	size_t argc = 5 + 4 * p->count;
 	auto_free struct redis_arg *args = mem_calloc(argc, sizeof(*args));
+	struct step *step = step_new(r, p->records);
 	char keys[24];
 
 	snprintf(keys, sizeof(keys), "%zu", 2 + p->count);
@@ -242,26 +281,32 @@ static void push_send(struct push *p)
 	args[4] = (struct redis_arg){r->index, strlen(r->index)};
 	memcpy(args + 5, p->keys, p->count * sizeof(*args));
 	memcpy(args + 5 + p->count, p->values, 3 * p->count * sizeof(*args));
-	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_PUT_BACK, args, (int)argc, on_put,
-			      r) < 0)
+	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_PUT_BACK, args, (int)argc,
+			      on_pushed, step) < 0) {
+		free(step);
 		retry(r);
+	} else {
+		r->answers.pushes++;
+	}
 }
 
 /* Records that were read, in the order of the list; those behind the last did not fit. */
 static void on_read(void *ctx, const redisReply *reply)
 {
-	struct broker_redis *r = ctx;
+	struct step *step = ctx;
+	struct broker_redis *r = step->owner;
 	struct push push = {.owner = r};
 	struct list_node *pos, *tmp, *before = r->answers.backs.next;
 	size_t i = 0;
 
-	if (!check(r, REDIS_SCRIPT_READ, reply))
+	if (!step_end(step, REDIS_SCRIPT_READ, reply))
 		return;
-	list_foreach_safe (pos, tmp, &r->answers.busy) {
+	list_foreach_safe (pos, tmp, &r->answers.reading) {
 		struct redis_back *back = list_entry(pos, struct redis_back, node);
 		size_t at = i++;
 
-		if (reply->type != REDIS_REPLY_ARRAY || at >= reply->elements) {
+		if (reply->type != REDIS_REPLY_ARRAY || at >= reply->elements ||
+		    push.count >= KEYS_MOST) {
 			list_remove(pos);
 			list_insert_before(before, pos);
 		} else if (reply->element[at]->type != REDIS_REPLY_STRING) {
@@ -286,11 +331,12 @@ static struct list_node *next_back(struct broker_redis *r)
 void redis_back_flush(struct broker_redis *r)
 {
 	auto_free struct redis_arg *args = NULL;
+	struct step *step;
 	struct list_node *node;
 	char bytes[24];
 	int argc = 5;
 
-	if (!list_is_empty(&r->answers.busy) ||
+	if (!list_is_empty(&r->answers.reading) || r->answers.pushes >= PUSHES_MOST ||
 	    (list_is_empty(&r->answers.backs) && list_is_empty(&r->answers.stops)))
 		return;
 	args = mem_calloc(6 + BACK_MOST, sizeof(*args));
@@ -302,11 +348,15 @@ void redis_back_flush(struct broker_redis *r)
 	while (argc < 6 + BACK_MOST && (node = next_back(r)) != NULL) {
 		const struct redis_back *back = list_entry(node, struct redis_back, node);
 
-		list_append(&r->answers.busy, node);
+		list_append(&r->answers.reading, node);
 		args[argc++] = (struct redis_arg){back->field, strlen(back->field)};
 	}
-	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_READ, args, argc, on_read, r) < 0)
+	step = step_new(r, 0);
+	if (redis_script_call(&r->scripts, r->conn, REDIS_SCRIPT_READ, args, argc, on_read, step) <
+	    0) {
+		free(step);
 		retry(r);
+	}
 }
 
 /* What is ours among them */
@@ -322,7 +372,8 @@ static uint64_t number_of(const struct broker_redis *r, const char *field)
 
 size_t redis_back_numbers(struct broker_redis *r, uint64_t *numbers)
 {
-	struct list_node *const lists[] = {&r->answers.backs, &r->answers.stops, &r->answers.busy,
+	struct list_node *const lists[] = {&r->answers.backs, &r->answers.stops,
+					   &r->answers.reading, &r->answers.pushing,
 					   &r->answers.routing};
 	struct list_node *pos;
 	size_t n = 0;

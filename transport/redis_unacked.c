@@ -22,7 +22,8 @@ void redis_unacked_init(struct broker_redis *r)
 {
 	list_init(&r->answers.backs);
 	list_init(&r->answers.stops);
-	list_init(&r->answers.busy);
+	list_init(&r->answers.reading);
+	list_init(&r->answers.pushing);
 	list_init(&r->answers.routing);
 }
 

@@ -21,11 +21,13 @@ struct redis_unacked {
 	uint64_t *acks; /* numbers that wait to be sent */
 	size_t ack_count, ack_cap;
 	size_t acks_in_flight;
-	/* struct redis_back: wait to be put back; after those; under way; their exchange is asked
-	 * for */
-	struct list_node backs, stops, busy, routing;
-	size_t back_count; /* on all of them */
-	bool is_stuck;	   /* the server refused: not before the next tick */
+	/* struct redis_back: wait to be put back; after those; are read; are pushed, older than
+	 * what is read; their exchange is asked for */
+	struct list_node backs, stops, reading, pushing, routing;
+	size_t back_count;	       /* on all of them */
+	unsigned pushes;	       /* under way */
+	unsigned long long back_round; /* answers to what an earlier one sent mean nothing */
+	bool is_stuck;		       /* the server refused: not before the next tick */
 };
 
 void redis_unacked_init(struct broker_redis *r);

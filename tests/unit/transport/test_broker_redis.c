@@ -203,3 +203,56 @@ START_TEST(what_was_taken_ahead_goes_back_when_nothing_moves)
 	tear_down(&x);
 }
 END_TEST
+
+static char *first_body(struct fixture *x, const char *queue, int at)
+{
+	redisReply *reply = ask(x, "LINDEX %s %d", queue, -1 - at);
+	struct message m;
+	struct err err = {0};
+	char *body;
+
+	ck_assert_int_eq(reply->type, REDIS_REPLY_STRING);
+	message_init(&m);
+	ck_assert_int_eq(envelope_decode(&m, reply->str, reply->len, 1 << 20, &err), 0);
+	ck_assert(m.is_redelivered);
+	body = mem_dup(m.body, m.body_len);
+	message_clear(&m);
+	freeReplyObject(reply);
+	return body;
+}
+
+/* C-47 C-51: with scripts that the server has forgotten, and a list that cannot be pushed to */
+START_TEST(thousands_are_put_back_in_their_order_whatever_fails_between)
+{
+	const int all = 5000;
+	struct fixture x;
+	struct taker t;
+
+	set_up(&x);
+	for (int i = 0; i < all; i++) {
+		auto_free char *body = mem_printf("[%d]", i);
+
+		put(&x, i % 1000 == 500 ? "bad" : "celery", body);
+	}
+	taker_open(&x, &t, "celery bad", 0);
+	wait_until(&x.loop, t.seen == (unsigned)all, 5000);
+	tell(&x, "SET bad string");
+	/* These go alone, so that the script is known. */
+	broker_reject(t.broker, 1, t.tags[0], true);
+	wait_until(&x.loop, t.seen == (unsigned)all + 1, 3000);
+	tell(&x, "SCRIPT FLUSH");
+	taker_close(&x, &t);
+	ck_assert_int_eq(number(&x, "LLEN celery"), all - 5);
+	ck_assert_int_eq(number(&x, "HLEN unacked"), 5);
+	/* The first one was given back to be served last, and taken last. */
+	for (int i = 1, at = 0; i < all; i++) {
+		if (i % 1000 == 500)
+			continue;
+		auto_free char *body = first_body(&x, "celery", at++);
+		auto_free char *expected = mem_printf("[%d]", i);
+
+		ck_assert_str_eq(body, expected);
+	}
+	tear_down(&x);
+}
+END_TEST
