@@ -33,6 +33,8 @@ const struct cli_option cmd_run_options[] = {
 	{NULL, 0, NULL, CLI_OWN, NULL, NULL, 0},
 };
 
+#define SIGNATURE_SHOWN 1000
+
 struct run {
 	struct config *config;
 	struct registry *registry;
@@ -101,6 +103,18 @@ static void on_state(void *ctx, struct pool_job *job, const char *state, const c
 						     value ? value : json_null()));
 }
 
+/* There is no broker here: it is told what would go out. */
+static void on_send(void *ctx, struct pool_job *job, enum job_send how, const char *signature,
+		    size_t len)
+{
+	struct run *run = ctx;
+
+	log_warning("%s not sent, there is no broker here: %.*s",
+		    how == JOB_SEND ? "a task is" : "one more part of the chord is",
+		    len < SIGNATURE_SHOWN ? (int)len : SIGNATURE_SHOWN, signature);
+	pool_sent(run->pool, job, len);
+}
+
 static void on_soft_limit(void *ctx, struct pool_job *job)
 {
 	struct run *run = ctx;
@@ -148,6 +162,7 @@ static void on_stopped(void *ctx)
 static const struct pool_events pool_events = {
 	.on_accepted = on_accepted,
 	.on_state = on_state,
+	.on_send = on_send,
 	.on_soft_limit = on_soft_limit,
 	.on_done = on_done,
 	.on_room = on_room,
@@ -200,6 +215,7 @@ static int prepare(struct run *run, struct err *err)
 		.ctx = run,
 		.max_payload_bytes = config->worker_max_message_bytes,
 		.setting = config_setting,
+		.node_name = config->node_name,
 		.template_dirs = (const char *const *)run->template_dirs,
 	};
 	struct task_message message;

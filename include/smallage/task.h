@@ -80,8 +80,9 @@ struct sm_plugin {
 	const char *name, *version;
 	const struct sm_task *const *tasks;    /* NULL-terminated */
 	const struct sm_setting_def *settings; /* ends with a NULL name; may be NULL */
-	/* Called once in each child or pool thread: before its first task, after its last. */
-	void (*start)(void);
+	/* Called once in each child or pool thread: before its first task (to connect to a
+	 * database, say, which the settings name), after its last. */
+	void (*start)(const char *(*setting)(const char *name));
 	void (*stop)(void);
 	/* For `smallage check`: try what the tasks need (a mail server, ...). Returns 0, or -1 with
 	 * one line of reason in `text`; on success `text` may say what was found. NULL = nothing to

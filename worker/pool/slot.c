@@ -331,15 +331,27 @@ static int slot_turn(struct slot *s)
 	return slot_job(s, &f);
 }
 
-static void call_plugins(const struct registry *registry, bool is_start)
+static const char *no_setting(const char *name)
 {
-	for (unsigned i = 0; i < registry_plugin_count(registry); i++) {
-		const struct sm_plugin *plugin = registry_plugin_at(registry, i);
-		void (*hook)(void) = is_start ? plugin->start : plugin->stop;
+	(void)name;
+	return "";
+}
 
-		if (hook)
-			hook();
+static void start_plugins(const struct pool_options *pool)
+{
+	for (unsigned i = 0; i < registry_plugin_count(pool->registry); i++) {
+		const struct sm_plugin *plugin = registry_plugin_at(pool->registry, i);
+
+		if (plugin->start)
+			plugin->start(pool->setting ? pool->setting : no_setting);
 	}
+}
+
+static void stop_plugins(const struct registry *registry)
+{
+	for (unsigned i = 0; i < registry_plugin_count(registry); i++)
+		if (registry_plugin_at(registry, i)->stop)
+			registry_plugin_at(registry, i)->stop();
 }
 
 void slot_run(const struct slot_options *options)
@@ -352,10 +364,10 @@ void slot_run(const struct slot_options *options)
 		s.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	atomic_store(&options->share->pid, getpid());
 	atomic_store(&options->share->tid, gettid());
-	call_plugins(options->pool->registry, true);
+	start_plugins(options->pool);
 	while (slot_turn(&s) == 0)
 		continue;
-	call_plugins(options->pool->registry, false);
+	stop_plugins(options->pool->registry);
 	if (s.statm_fd >= 0)
 		close(s.statm_fd);
 	str_clear(&s.in);

@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_WORKER_POOL_TASKS_H
 #define TESTS_UNIT_WORKER_POOL_TASKS_H
 
+#include <check.h>
 #include <signal.h>
 #include <smallage/task.h>
 #include <stdlib.h>
@@ -13,8 +14,9 @@
 
 static _Thread_local int starts;
 
-static inline void plugin_start(void)
+static inline void plugin_start(const char *(*setting)(const char *name))
 {
+	ck_assert_str_eq(setting("nothing"), "");
 	starts++;
 }
 
