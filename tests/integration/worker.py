@@ -97,9 +97,8 @@ class Worker:
                 file = self.dir / f"settings-{Worker.count}.yaml"
                 file.write_text(json.dumps(settings))
                 command += ["--config", str(file)]
-            command += shared
-            for plugin in plugins:
-                command += ["-I", str(BUILD / f"lib/smallage/test-tasks/{plugin}.so")]
+            files = [str(BUILD / f"lib/smallage/test-tasks/{plugin}.so") for plugin in plugins]
+            command += [*shared, "-I", ",".join(files)]
         clean.update(env or {})
         self.command = [*prefix, *command, *map(str, options)]
         self.started = time.monotonic()

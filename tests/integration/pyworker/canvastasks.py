@@ -47,6 +47,11 @@ def nap(value=None, tag="", seconds=0.02):
 
 
 @task
+def size(value=None, tag=""):
+    return len(value)
+
+
+@task
 def draw(value=None, tag=""):
     """Another number each time."""
     time.sleep(0.02)

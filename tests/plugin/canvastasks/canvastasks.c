@@ -27,6 +27,11 @@ static json_t *nap(struct sm_job *job)
 	return mark(job);
 }
 
+static json_t *size(struct sm_job *job)
+{
+	return json_integer((json_int_t)json_array_size(sm_json(job, "value")));
+}
+
 /* Another number each time. */
 static json_t *draw(struct sm_job *job)
 {
@@ -88,6 +93,14 @@ static json_t *turn_down(struct sm_job *job)
 	return sm_reject(job, "no reason", false);
 }
 
+/* Sends what it is given as JSON. */
+static json_t *send(struct sm_job *job)
+{
+	if (!sm_send(job, json_incref(sm_json(job, "sig"))))
+		return NULL;
+	return mark(job);
+}
+
 /* An errback of the old style: a task of its own. */
 static json_t *note_error(struct sm_job *job)
 {
@@ -102,6 +115,7 @@ static json_t *note_error(struct sm_job *job)
 TASK(mark, VALUE, mark);
 TASK(quiet, VALUE, mark, .ignore_result = SM_YES);
 TASK(nap, VALUE ", seconds: float = 0.02", nap);
+TASK(size, VALUE, size);
 TASK(draw, VALUE, draw);
 TASK(tell, VALUE ", text: str = \"\"", tell);
 TASK(fail, VALUE, fail);
@@ -109,9 +123,10 @@ TASK(again, VALUE ", times: int = 1", again, .max_retries = SM_UNLIMITED);
 TASK(give_up, VALUE, give_up, .max_retries = 1);
 TASK(skip, VALUE, skip);
 TASK(turn_down, VALUE, turn_down);
+TASK(send, VALUE ", sig = None", send);
 TASK(note_error, "id, *, tag = \"\"", note_error);
 
 SM_PLUGIN(.name = "canvastasks", .version = "1",
-	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &draw_task, &tell_task, &fail_task,
-			    &again_task, &give_up_task, &skip_task, &turn_down_task,
-			    &note_error_task));
+	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &size_task, &draw_task, &tell_task,
+			    &fail_task, &again_task, &give_up_task, &skip_task, &turn_down_task,
+			    &send_task, &note_error_task));
