@@ -44,13 +44,12 @@ const struct cmd cmd_table[] = {
 	{"run", "[OPTIONS] NAME [ARGS]",
 	 "Run one task here, without a server: for authors and tests.",
 	 "ARGS as of `smallage call`. The pool is the worker's, so that limits and crashes end as "
-	 "they do there;\n-P solo for a debugger. Ctrl-C tells the task as its soft time limit "
-	 "would, "
-	 "a second one kills it.\nExit code: 0 the task succeeded, 1 it failed, 2 the command line "
-	 "or "
-	 "a setting is wrong or there is no\nsuch task, 3 it wants to be run again, 4 it was "
-	 "ignored "
-	 "or rejected.\n",
+	 "they do there;\n-P solo for a debugger. Tasks that it sends are shown, not sent. Ctrl-C "
+	 "tells the task as its soft time\nlimit would, a second one kills it.\nExit code: 0 the "
+	 "task "
+	 "succeeded, 1 it failed, 2 the command line or a setting is wrong or there is no\nsuch "
+	 "task, "
+	 "3 it wants to be run again, 4 it was ignored, rejected or replaced.\n",
 	 CONFIG_FOR_ONE, cmd_run_options, NULL, cmd_run},
 	{"stubs", "[OPTIONS]", "Write a Python module by which producers call the tasks.",
 	 "    smallage stubs > tasks.py\n\nIts functions have the tasks' names, parameters and "

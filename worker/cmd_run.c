@@ -28,12 +28,10 @@ const struct cli_option cmd_run_options[] = {
 	 CONFIG_FOR_ONE},
 	{"time-limit", 0, "SECONDS", CLI_OWN, NULL, "The hard one, in place of the task's own.",
 	 CONFIG_FOR_ONE},
-	{"json", 0, NULL, CLI_OWN, NULL, "Print the end, and the states before it, as JSON.",
-	 CONFIG_FOR_ONE},
+	{"json", 0, NULL, CLI_OWN, NULL,
+	 "Print the end, and before it the states and the tasks it sent, as JSON.", CONFIG_FOR_ONE},
 	{NULL, 0, NULL, CLI_OWN, NULL, NULL, 0},
 };
-
-#define SIGNATURE_SHOWN 1000
 
 struct run {
 	struct config *config;
@@ -48,7 +46,7 @@ struct run {
 	struct pool *pool;
 	struct requests requests;
 	struct request *request;
-	json_t *states; /* that the body told on the way */
+	json_t *states, *sent; /* what the body told on the way, and sent */
 	bool is_interrupted, is_done, is_stopped;
 	struct err fatal;
 };
@@ -103,15 +101,17 @@ static void on_state(void *ctx, struct pool_job *job, const char *state, const c
 						     value ? value : json_null()));
 }
 
-/* There is no broker here: it is told what would go out. */
+/* There is no broker: what would go there is shown. */
 static void on_send(void *ctx, struct pool_job *job, enum job_send how, const char *signature,
 		    size_t len)
 {
 	struct run *run = ctx;
 
-	log_warning("%s not sent, there is no broker here: %.*s",
-		    how == JOB_SEND ? "a task is" : "one more part of the chord is",
-		    len < SIGNATURE_SHOWN ? (int)len : SIGNATURE_SHOWN, signature);
+	if (run->is_json)
+		json_array_append_new(run->sent, pyjson_load(signature, len, NULL));
+	else
+		fprintf(stderr, "%s %.*s\n", how == JOB_SEND ? "SENDS" : "ADDS TO CHORD", (int)len,
+			signature);
 	pool_sent(run->pool, job, len);
 }
 
@@ -215,7 +215,6 @@ static int prepare(struct run *run, struct err *err)
 		.ctx = run,
 		.max_payload_bytes = config->worker_max_message_bytes,
 		.setting = config_setting,
-		.node_name = config->node_name,
 		.template_dirs = (const char *const *)run->template_dirs,
 	};
 	struct task_message message;
@@ -273,6 +272,7 @@ static const struct {
 	[OUTCOME_RETRY] = {"RETRY", RUN_RETRIED},
 	[OUTCOME_IGNORE] = {"IGNORED", RUN_DROPPED},
 	[OUTCOME_REJECT] = {"REJECTED", RUN_DROPPED},
+	[OUTCOME_REPLACED] = {"REPLACED", RUN_DROPPED},
 	[OUTCOME_LOST] = {"FAILURE", RUN_FAILED},
 	[OUTCOME_TIMEOUT] = {"FAILURE", RUN_FAILED},
 	[OUTCOME_TERMINATED] = {"REVOKED", RUN_FAILED},
@@ -293,7 +293,7 @@ static json_t *record_of(const struct run *run)
 	json_t *result = NULL;
 	json_t *record = json_object();
 
-	if (o->kind == OUTCOME_SUCCESS)
+	if (o->kind == OUTCOME_SUCCESS || o->kind == OUTCOME_REPLACED)
 		result = pyjson_load(o->result, o->result_len, NULL);
 	else if (o->exc_type)
 		result = exception_of(o);
@@ -309,6 +309,7 @@ static json_t *record_of(const struct run *run)
 		json_object_set_new(record, "requeue", json_boolean(o->requeue));
 	}
 	json_object_set_new(record, "states", json_incref(run->states));
+	json_object_set_new(record, "sent", json_incref(run->sent));
 	json_object_set_new(record, "runtime", json_real(o->runtime_s));
 	return record;
 }
@@ -321,6 +322,8 @@ static void print_end(const struct outcome *o)
 		fprintf(stderr, " in %g s", o->countdown_s);
 	if (o->kind == OUTCOME_REJECT && o->requeue)
 		fprintf(stderr, " back to its queue");
+	if (o->kind == OUTCOME_REPLACED)
+		fprintf(stderr, " by %.*s", (int)o->result_len, o->result);
 	if (o->exc_repr || o->exc_text)
 		fprintf(stderr, ": %s", o->exc_repr ? o->exc_repr : o->exc_text);
 	fputc('\n', stderr);
@@ -363,7 +366,7 @@ static int run_task(struct run *run)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run run = {.registry = registry_new(), .states = json_array()};
+	struct run run = {.registry = registry_new(), .states = json_array(), .sent = json_array()};
 	const struct cli_use use = {
 		.command = CONFIG_FOR_ONE, .own = cmd_run_options, .on_own = on_own, .ctx = &run};
 	struct err err = {0};
@@ -383,6 +386,7 @@ int cmd_run(int argc, char **argv)
 	startup_free_dirs(run.template_dirs);
 	cmd_task_clear(&run.task);
 	json_decref(run.states);
+	json_decref(run.sent);
 	config_free(run.config);
 	return code;
 }

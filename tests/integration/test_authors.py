@@ -69,7 +69,7 @@ class TestRun:
     def test_all_of_it_can_be_had_as_json(self, tmp_path):
         record = json.loads(run_task(tmp_path, "--json", "testtasks.progress", "1").stdout)
         assert len(record.pop("task_id")) == 36 and record.pop("runtime") < 5
-        assert record == {"status": "SUCCESS", "result": 1, "traceback": None, "states": [
+        assert record == {"status": "SUCCESS", "result": 1, "traceback": None, "sent": [], "states": [
             {"status": "PROGRESS", "result": {"current": 1, "total": 1}}]}
         done = run_task(tmp_path, "--json", "testtasks.retry_raise", "7")
         record = json.loads(done.stdout)
@@ -79,6 +79,14 @@ class TestRun:
         record = json.loads(run_task(tmp_path, "--json", "testtasks.reject", "true").stdout)
         assert (record["status"], record["reason"], record["requeue"]) == \
             ("REJECTED", "no reason", True)
+
+    def test_what_it_sends_is_shown_and_not_sent(self, tmp_path):
+        args = ["testtasks.send_all", json.dumps([[{"task": "a.b", "args": [1], "kwargs": {},
+                                                   "options": {"task_id": "x"}}]])]
+        done = run_task(tmp_path, *args)
+        assert done.returncode == 0 and done.stderr.startswith('SENDS {"task": "a.b", "args": [1]')
+        record = json.loads(run_task(tmp_path, "--json", *args).stdout)
+        assert record["sent"][0]["task"] == "a.b"
 
     def test_the_shipped_tasks_run_too(self, tmp_path):
         done = run(tmp_path, "run", "send_sms_task", '"+4915212345678"', "Hello",
