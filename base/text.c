@@ -7,15 +7,11 @@
 #include <string.h>
 #include <sys/random.h>
 
-void uuid4(char out[37])
+static void uuid_format(char out[37], unsigned char bytes[16])
 {
 	static const char hex[] = "0123456789abcdef";
-	unsigned char bytes[16];
 	char *to = out;
 
-	/* Never short for 16 bytes, and never fails once the kernel's pool is ready. */
-	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-		continue;
 	bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x40);
 	bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80);
 	for (int i = 0; i < 16; i++) {
@@ -25,6 +21,39 @@ void uuid4(char out[37])
 		*to++ = hex[bytes[i] & 15];
 	}
 	*to = '\0';
+}
+
+void uuid4(char out[37])
+{
+	unsigned char bytes[16];
+
+	/* Never short for 16 bytes, and never fails once the kernel's pool is ready. */
+	while (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		continue;
+	uuid_format(out, bytes);
+}
+
+/* Every bit of the input reaches every bit of the output (the last steps of MurmurHash3). */
+static uint64_t mixed(uint64_t h)
+{
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
+	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
+	return h ^ (h >> 33);
+}
+
+void uuid_of(char out[37], const char *text, uint64_t number)
+{
+	uint64_t halves[2] = {14695981039346656037u, 0x9e3779b97f4a7c15u};
+	unsigned char bytes[16];
+
+	for (; *text; text++) {
+		halves[0] = (halves[0] ^ (unsigned char)*text) * 1099511628211u;
+		halves[1] = mixed(halves[1] + (unsigned char)*text);
+	}
+	halves[0] = mixed(halves[0] ^ mixed(number));
+	halves[1] = mixed(halves[1] + mixed(number + 1));
+	memcpy(bytes, halves, sizeof(bytes));
+	uuid_format(out, bytes);
 }
 
 int base64_encode(struct str *out, const void *data, size_t len)

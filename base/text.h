@@ -25,6 +25,9 @@ void iso8601_format(int64_t unix_us, int offset_s, char out[40]);
 
 /* A random (version 4) UUID in text form. */
 void uuid4(char out[37]);
+/* The same form, made of a text and a number: the same for the same, no two alike otherwise. Not
+ * for secrets. */
+void uuid_of(char out[37], const char *text, uint64_t number);
 
 /* Appends base64 of the data. */
 int base64_encode(struct str *out, const void *data, size_t len);

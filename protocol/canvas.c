@@ -5,10 +5,9 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "protocol/canvas_impl.h"
 #include "protocol/pyjson.h"
 #include "protocol/pyjson_impl.h"
-
-#define STEPS_MAX 100000 /* of a chain; the size of messages is bounded besides */
 
 static bool is_filled(struct span json)
 {
@@ -19,6 +18,11 @@ bool canvas_is_empty(const struct task_message *t)
 {
 	return !is_filled(t->callbacks) && !is_filled(t->errbacks) && !is_filled(t->chain) &&
 	       !is_filled(t->chord);
+}
+
+bool canvas_has_links(const struct task_message *t)
+{
+	return is_filled(t->callbacks) || is_filled(t->chain);
 }
 
 bool canvas_has_errbacks(const struct task_message *t)
@@ -45,272 +49,334 @@ void canvas_clear(struct canvas *c)
 	canvas_init(c);
 }
 
-/* A list of signatures; NULL when there is none. A single one stands for a list of one. */
-static json_t *list_load(struct span json)
+json_t *canvas_list_load(struct span json, struct err *err)
 {
-	json_t *value = is_filled(json) ? pyjson_load(json.data, json.len, NULL) : NULL;
-	json_t *list;
+	json_auto_t *value = is_filled(json) ? pyjson_load(json.data, json.len, err) : NULL;
 
-	if (!json_is_object(value))
-		return value;
-	list = json_array();
-	json_array_append_new(list, value);
-	return list;
+	return value || !is_filled(json) ? canvas_list(value) : NULL;
+}
+
+/* One call */
+
+void canvas_begin(struct canvas_work *w, struct canvas *c, const struct canvas_options *options,
+		  struct span argument, struct err *err)
+{
+	*w = (struct canvas_work){
+		.c = c,
+		.options = options,
+		.argument = argument,
+		.mark = argument.data ? json_string("") : NULL,
+		.priority = -1,
+		.err = err,
+	};
+	str_init(&w->children, options->max_bytes);
+}
+
+static void keep_children(struct canvas_work *w)
+{
+	struct canvas *c = w->c;
+	size_t len = c->children ? strlen(c->children) - 1 : 0;
+	char *old = c->children;
+
+	if (w->children.len == 0)
+		return;
+	c->children = mem_printf("%.*s%s%s]", len ? (int)len : 1, len ? old : "[",
+				 len > 1 ? ", " : "", w->children.data);
+	free(old);
+}
+
+int canvas_end(struct canvas_work *w, int status)
+{
+	if (w->children.is_full)
+		status = err_set(w->err, ERR_LIMIT, "the children of a task are too many");
+	if (status == 0)
+		keep_children(w);
+	else
+		canvas_clear(w->c);
+	json_decref(w->mark);
+	str_clear(&w->children);
+	arena_clear(&w->memory);
+	return status;
+}
+
+json_t *canvas_args(const struct canvas_work *w)
+{
+	json_t *args = w->mark ? json_array() : NULL;
+
+	if (args)
+		json_array_append(args, w->mark);
+	return args;
+}
+
+const char *canvas_fresh_id(struct canvas_work *w)
+{
+	char *id = arena_alloc(&w->memory, 37);
+	auto_free char *text = NULL;
+
+	if (!w->seed) {
+		uuid4(id);
+		return id;
+	}
+	text = mem_printf("%c%s", w->part, w->seed);
+	uuid_of(id, text, w->drawn++);
+	return id;
+}
+
+void canvas_caused_by(struct canvas_work *w, const struct task_message *t, char part)
+{
+	w->parent_id = t->id;
+	w->root_id = t->root_id && *t->root_id ? t->root_id : t->id;
+	w->seed = arena_strdup(&w->memory, t->id);
+	/* A task that has replaced itself has the id of the one it was. */
+	if (t->replaced_task_nesting > 0) {
+		auto_free char *seed =
+			mem_printf("%s/%lld", t->id, (long long)t->replaced_task_nesting);
+
+		w->seed = arena_strdup(&w->memory, seed);
+	}
+	w->part = part;
+	if (w->options->inherits_priority)
+		w->priority = t->priority;
 }
 
 /* Checking */
 
-static int check_one(const json_t *value, const char *part, struct err *err)
+static int check_signature(struct canvas_work *w, const json_t *sig, const char *part);
+
+static int check_members(struct canvas_work *w, const json_t *sig, const char *part)
+{
+	json_t *tasks = canvas_members(sig);
+
+	for (size_t i = 0; i < json_array_size(tasks); i++)
+		if (check_signature(w, json_array_get(tasks, i), part) < 0)
+			return -1;
+	return canvas_type(sig) == CANVAS_CHORD ? check_signature(w, canvas_body(sig), part) : 0;
+}
+
+static int check_signature(struct canvas_work *w, const json_t *sig, const char *part)
 {
 	struct signature s;
 
-	if (signature_read(&s, value, err) < 0)
-		return -1;
-	if (s.subtask_type)
-		return pyjson_fail(err, ERR_UNSUPPORTED, "%s holds a %s", part, s.subtask_type);
-	if (s.chord)
-		return pyjson_fail(err, ERR_UNSUPPORTED, "%s holds a part of a chord", part);
+	return signature_read(&s, sig, w->err) < 0 ? -1 : check_members(w, sig, part);
+}
+
+static int check_one(struct canvas_work *w, const json_t *value, const char *part)
+{
+	struct signature s;
+	json_auto_t *sig = signature_read(&s, value, w->err) == 0 ? canvas_load(w, value) : NULL;
+
+	if (sig && check_members(w, sig, part) == 0)
+		return 0;
+	return err_prefix(w->err, "%s: ", part);
+}
+
+static int check_list(struct canvas_work *w, struct span json, const char *part)
+{
+	json_auto_t *list = canvas_list_load(json, w->err);
+
+	if (!list)
+		return err_prefix(w->err, "%s: ", part);
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (check_one(w, json_array_get(list, i), part) < 0)
+			return -1;
 	return 0;
 }
 
-static int check_list(struct span json, const char *part, struct err *err)
+static int check_chord(struct canvas_work *w, const struct task_message *t)
 {
-	json_t *list = list_load(json);
-	size_t count = json_array_size(list);
-	int result = 0;
-
-	if (!list)
-		return is_filled(json) ? err_set(err, ERR_INVALID, "%s cannot be read", part) : 0;
-	if (!json_is_array(list))
-		result = err_set(err, ERR_INVALID, "%s is not a list", part);
-	if (count > STEPS_MAX)
-		result = err_set(err, ERR_LIMIT, "%s holds %zu signatures", part, count);
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = check_one(json_array_get(list, i), part, err);
-	json_decref(list);
-	return result;
+	if (is_filled(t->chord) && pyjson_kind_of(t->chord) != PYJSON_OBJECT)
+		return err_set(w->err, ERR_INVALID, "its chord is not a signature");
+	return check_list(w, t->chord, "its chord");
 }
 
 int canvas_check(const struct task_message *t, struct err *err)
 {
-	if (is_filled(t->chord))
-		return err_set(err, ERR_UNSUPPORTED, "it is a part of a chord");
-	if (check_list(t->callbacks, "its link", err) < 0 ||
-	    check_list(t->errbacks, "its link_error", err) < 0)
-		return -1;
-	return check_list(t->chain, "its chain", err);
+	const struct canvas_options options = {.max_bytes = 0};
+	struct canvas nothing = {0};
+	struct canvas_work w;
+	int status;
+
+	canvas_begin(&w, &nothing, &options, (struct span){0}, err);
+	status = check_list(&w, t->callbacks, "its link");
+	if (status == 0)
+		status = check_list(&w, t->errbacks, "its link_error");
+	if (status == 0)
+		status = check_list(&w, t->chain, "its chain");
+	if (status == 0)
+		status = check_chord(&w, t);
+	return canvas_end(&w, status);
 }
 
-/* Sending */
+/* Calling */
 
-static struct signature_call call_of(const struct task_message *t,
-				     const struct canvas_options *options)
+static json_t *call_options(const struct canvas_work *w)
 {
-	return (struct signature_call){
-		.parent_id = t->id,
-		.root_id = t->root_id && *t->root_id ? t->root_id : t->id,
-		.group_index = -1,
-		.origin = options->origin,
-		.now_us = options->now_us,
-		.max_bytes = options->max_bytes,
-		.has_secrets = options->has_secrets,
-		.secrets_ctx = options->secrets_ctx,
-	};
+	json_t *options = json_object();
+
+	if (w->parent_id)
+		canvas_set_text(options, "parent_id", w->parent_id);
+	if (w->root_id)
+		canvas_set_text(options, "root_id", w->root_id);
+	return options;
 }
 
-static int add_message(struct canvas *c, const json_t *value, const struct signature_call *call,
-		       struct err *err)
+/* What the trace of a task gives to all it calls. */
+static json_t *follow_options(const struct canvas_work *w)
 {
-	struct signature s;
+	json_t *options = call_options(w);
 
-	if (signature_read(&s, value, err) < 0)
-		return -1;
-	c->all = mem_realloc(c->all, (c->count + 1) * sizeof(*c->all));
-	return signature_apply(&c->all[c->count++], &s, call, err);
+	json_object_set_new_nocheck(options, "priority",
+				    w->priority >= 0 ? json_integer(w->priority) : json_null());
+	return options;
 }
 
-/* All as members of a new group. */
-static int add_group(struct canvas *c, const json_t *list, struct signature_call call,
-		     char group_id[37], struct err *err)
+static int call_with(struct canvas_work *w, const json_t *sig, json_t *options)
 {
-	uuid4(group_id);
-	call.group_id = group_id;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		call.group_index = (int64_t)i;
-		if (add_message(c, json_array_get(list, i), &call, err) < 0)
+	json_auto_t *args = canvas_args(w);
+	struct canvas_result *result = NULL;
+
+	return canvas_call(w, sig, args, NULL, options, &result);
+}
+
+static int call_value(struct canvas_work *w, const json_t *value, json_t *options)
+{
+	json_auto_t *sig = canvas_load(w, value);
+
+	return sig ? call_with(w, sig, options) : -1;
+}
+
+static int call_links(struct canvas_work *w, const json_t *links)
+{
+	json_auto_t *others = json_array(), *group = canvas_group_of(others);
+	size_t count = json_array_size(links);
+
+	for (size_t i = 0; i < count; i++) {
+		json_auto_t *sig = canvas_load(w, json_array_get(links, i));
+		json_auto_t *options = follow_options(w);
+
+		if (!sig)
+			return -1;
+		if (count > 1 && canvas_type(sig) != CANVAS_GROUP)
+			json_array_append(others, sig);
+		else if (call_with(w, sig, options) < 0)
 			return -1;
 	}
-	return 0;
-}
+	json_auto_t *options = follow_options(w);
 
-static void add_id(struct str *out, const char *id)
-{
-	str_puts(out, "[[");
-	pyjson_dump_str(out, id, strlen(id));
-	str_puts(out, ", null], ");
-}
-
-static void add_child(struct str *out, const struct outgoing *child)
-{
-	add_id(out, child->message.id);
-	str_puts(out, "null]");
-}
-
-static int add_links(struct canvas *c, const json_t *links, struct signature_call *call,
-		     struct str *children, struct err *err)
-{
-	char group_id[37];
-
-	if (json_array_size(links) == 0)
-		return 0;
-	if (json_array_size(links) == 1) {
-		if (add_message(c, json_array_get(links, 0), call, err) < 0)
-			return -1;
-		add_child(children, &c->all[0]);
-		return 0;
-	}
-	if (add_group(c, links, *call, group_id, err) < 0)
-		return -1;
-	add_id(children, group_id);
-	for (size_t i = 0; i < c->count; i++) {
-		str_puts(children, i == 0 ? "[" : ", ");
-		add_child(children, &c->all[i]);
-	}
-	str_puts(children, "]]");
-	return 0;
+	return json_array_size(others) > 0 ? call_with(w, group, options) : 0;
 }
 
 /* The chain stands in reverse: its last element comes next. */
-static int add_step(struct canvas *c, const json_t *chain, struct signature_call *call,
-		    struct str *children, struct err *err)
+static int call_step(struct canvas_work *w, json_t *chain)
 {
 	size_t count = json_array_size(chain);
+	json_auto_t *next = json_incref(json_array_get(chain, count - 1)), *options = NULL;
 
 	if (count == 0)
 		return 0;
-	call->chain = chain;
-	call->chain_count = count - 1;
-	if (children->len > 1)
-		str_puts(children, ", ");
-	if (add_message(c, json_array_get(chain, count - 1), call, err) < 0)
-		return -1;
-	add_child(children, &c->all[c->count - 1]);
-	return 0;
+	json_array_remove(chain, count - 1);
+	options = json_object();
+	json_object_set_nocheck(options, "chain", chain);
+	json_auto_t *more = follow_options(w);
+
+	canvas_update(options, more);
+	return call_value(w, next, options);
 }
 
 int canvas_after_success(struct canvas *c, const struct task_message *t, struct span result,
 			 const struct canvas_options *options, struct err *err)
 {
-	json_t *links = list_load(t->callbacks), *chain = list_load(t->chain);
-	struct signature_call call = call_of(t, options);
-	struct str children = STR_INIT(STR_MAX_DEFAULT);
-	int status;
+	json_auto_t *links = canvas_list_load(t->callbacks, err);
+	json_auto_t *chain = canvas_list_load(t->chain, err);
+	struct canvas_work w;
+	int status = -1;
 
-	call.argument = result;
-	str_addc(&children, '[');
-	status = add_links(c, links, &call, &children, err);
+	canvas_begin(&w, c, options, result, err);
+	canvas_caused_by(&w, t, 's');
+	if (links && chain)
+		status = call_links(&w, links);
 	if (status == 0)
-		status = add_step(c, chain, &call, &children, err);
-	str_addc(&children, ']');
-	if (status == 0 && c->count > 0)
-		c->children = str_detach(&children);
-	else
-		str_clear(&children);
-	json_decref(links);
-	json_decref(chain);
-	if (status < 0)
-		canvas_clear(c);
-	return status;
+		status = call_step(&w, chain);
+	return canvas_end(&w, status);
+}
+
+static bool is_taken(struct canvas_work *w, const json_t *value)
+{
+	const struct canvas_options *options = w->options;
+	struct signature s;
+
+	return options->takes_errback && signature_read(&s, value, NULL) == 0 &&
+	       options->takes_errback(options->errback_ctx, &s, w->parent_id);
+}
+
+/* What Celery would call in the worker and cannot (a chain), runs as a task. */
+int canvas_call_errbacks(struct canvas_work *w, const json_t *errbacks)
+{
+	json_auto_t *tasks = json_array(), *group = canvas_group_of(tasks);
+	json_auto_t *options = call_options(w);
+
+	for (size_t i = 0; i < json_array_size(errbacks); i++) {
+		const json_t *value = json_array_get(errbacks, i);
+		json_t *sig;
+
+		if (is_taken(w, value))
+			continue;
+		sig = canvas_load(w, value);
+		if (!sig)
+			return -1;
+		json_array_append_new(tasks, sig);
+	}
+	return json_array_size(tasks) > 0 ? call_with(w, group, options) : 0;
 }
 
 int canvas_after_failure(struct canvas *c, const struct task_message *t,
 			 const struct canvas_options *options, struct err *err)
 {
-	json_t *errbacks = list_load(t->errbacks);
-	struct signature_call call = call_of(t, options);
+	json_auto_t *errbacks = canvas_list_load(t->errbacks, err);
 	auto_str id = STR_INIT(STR_MAX_DEFAULT);
-	char group_id[37];
-	int status;
+	struct canvas_work w;
+	int status = -1;
 
 	pyjson_dump_str(&id, t->id, strlen(t->id));
-	call.argument = (struct span){id.data, id.len};
-	status = add_group(c, errbacks, call, group_id, err);
-	json_decref(errbacks);
-	if (status < 0)
-		canvas_clear(c);
-	return status;
-}
-
-static int apply(struct canvas *c, const json_t *signature, const struct signature_call *call,
-		 struct err *err)
-{
-	auto_str children = STR_INIT(STR_MAX_DEFAULT);
-
-	if (check_one(signature, "it", err) < 0 || add_message(c, signature, call, err) < 0) {
-		canvas_clear(c);
-		return -1;
-	}
-	str_addc(&children, '[');
-	add_child(&children, &c->all[c->count - 1]);
-	str_addc(&children, ']');
-	free(c->children);
-	c->children = str_detach(&children);
-	return 0;
+	canvas_begin(&w, c, options, (struct span){id.data, id.len}, err);
+	canvas_caused_by(&w, t, 'e');
+	w.priority = -1;
+	if (errbacks)
+		status = canvas_call_errbacks(&w, errbacks);
+	/* The record of the task is written: who is called now is not in it. */
+	str_reset(&w.children);
+	return canvas_end(&w, status);
 }
 
 int canvas_apply(struct canvas *c, const json_t *signature, const struct canvas_call *call,
 		 const struct canvas_options *options, struct err *err)
 {
-	struct signature_call how = {
-		.argument = call->argument,
-		.parent_id = call->parent_id,
-		.root_id = call->root_id,
-		.group_index = -1,
-		.origin = options->origin,
-		.now_us = options->now_us,
-		.max_bytes = options->max_bytes,
-		.has_secrets = options->has_secrets,
-		.secrets_ctx = options->secrets_ctx,
-	};
+	json_auto_t *none = json_object();
+	struct canvas_work w;
 
-	return apply(c, signature, &how, err);
+	canvas_begin(&w, c, options, call->argument, err);
+	w.parent_id = call->parent_id;
+	w.root_id = call->root_id ? call->root_id : call->parent_id;
+	w.seed = call->seed;
+	w.part = 'a';
+	if (options->inherits_priority)
+		w.priority = call->priority;
+	return canvas_end(&w, call_value(&w, signature, none));
 }
 
 int canvas_chord_body(struct canvas *c, const struct task_message *t, struct span body,
 		      struct span results, const struct canvas_options *options, struct err *err)
 {
-	json_t *signature = pyjson_load(body.data, body.len, err);
-	struct signature_call how = call_of(t, options);
+	json_auto_t *signature = pyjson_load(body.data, body.len, err), *none = json_object();
+	struct canvas_work w;
 	int status;
 
-	how.argument = results;
-	status = signature ? apply(c, signature, &how, err) : -1;
-	json_decref(signature);
-	return status;
-}
-
-/* A chord is finished by its body, so that is what somebody waits for. */
-static void step_left(const json_t *value, canvas_step_fn *step, void *ctx)
-{
-	struct signature s;
-	const json_t *body;
-
-	if (signature_read(&s, value, NULL) < 0)
-		return;
-	if (s.task_id)
-		step(ctx, &s);
-	body = s.subtask_type && strcmp(s.subtask_type, "chord") == 0
-		       ? json_object_get(s.kwargs, "body")
-		       : NULL;
-	if (json_is_object(body) && signature_read(&s, body, NULL) == 0 && s.task_id)
-		step(ctx, &s);
-}
-
-void canvas_each_step_left(const struct task_message *t, canvas_step_fn *step, void *ctx)
-{
-	json_t *chain = list_load(t->chain);
-
-	for (size_t i = 0; i < json_array_size(chain); i++)
-		step_left(json_array_get(chain, i), step, ctx);
-	json_decref(chain);
+	canvas_begin(&w, c, options, results, err);
+	canvas_caused_by(&w, t, 'b');
+	/* Whichever part completes the chord: the ids are the same. */
+	if (t->group)
+		w.seed = t->group;
+	status = signature ? call_value(&w, signature, none) : -1;
+	str_reset(&w.children);
+	return canvas_end(&w, status);
 }

@@ -16,6 +16,7 @@
 
 /* Does the message name anything that follows it? */
 bool canvas_is_empty(const struct task_message *t);
+bool canvas_has_links(const struct task_message *t); /* or a chain */
 bool canvas_has_errbacks(const struct task_message *t);
 /* -1 when something in it cannot be read. */
 int canvas_check(const struct task_message *t, struct err *err);
@@ -80,6 +81,7 @@ struct canvas_call {
 	struct span argument; /* JSON text put in front of the arguments; .data NULL = none */
 	const char *parent_id, *root_id; /* of the calling task; NULL = nobody's */
 	const char *seed;		 /* what fresh ids are made of; NULL = they are random */
+	int priority;			 /* of the calling task's delivery; -1 = none */
 };
 /* Any signature: of a task, chain, group, chord. Its result's id is its option `task_id`, where it
  * has one. */
@@ -90,7 +92,8 @@ int canvas_apply(struct canvas *c, const json_t *signature, const struct canvas_
 int canvas_replace(struct canvas *c, const struct task_message *t, const json_t *signature,
 		   const struct canvas_options *options, struct err *err);
 /* The signature becomes one more part of the chord that the task is a part of. The chord's count
- * of extra parts must be raised by one before the message goes out. */
+ * of extra parts must be raised by one before the message goes out. Without an option `task_id`
+ * its id is random. */
 int canvas_add_to_chord(struct canvas *c, const struct task_message *t, const json_t *signature,
 			const struct canvas_options *options, struct err *err);
 

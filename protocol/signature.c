@@ -38,6 +38,7 @@ static int read_texts(struct signature *s, struct err *err)
 		const char *name, **to;
 	} texts[] = {
 		{"task_id", &s->task_id},	  {"group_id", &s->group_id},
+		{"root_id", &s->root_id},	  {"parent_id", &s->parent_id},
 		{"shadow", &s->shadow},		  {"origin", &s->origin},
 		{"argsrepr", &s->argsrepr},	  {"kwargsrepr", &s->kwargsrepr},
 		{"reply_to", &s->reply_to},	  {"queue", &s->queue},

@@ -23,7 +23,8 @@ struct signature {
 	bool is_immutable;
 	/* options; `options` itself is NULL when there are none */
 	const json_t *options;
-	const char *task_id, *group_id, *shadow, *origin, *argsrepr, *kwargsrepr, *reply_to;
+	const char *task_id, *group_id, *root_id, *parent_id, *shadow, *origin, *argsrepr,
+		*kwargsrepr, *reply_to;
 	const char *queue, *exchange, *exchange_type, *routing_key;
 	const json_t *link, *link_error, *chain, *chord, *headers, *stamped_headers;
 	int64_t group_index; /* -1 */
@@ -40,13 +41,12 @@ int signature_read(struct signature *s, const json_t *value, struct err *err);
 
 /* What whoever sends it adds. Texts are borrowed. */
 struct signature_call {
-	struct span argument;  /* JSON text put in front of the arguments; .data NULL = none */
-	const char *parent_id; /* these two go before those of the options */
-	const char *root_id;
-	const char *group_id; /* for a signature without one of its own */
-	int64_t group_index;  /* -1 = as in the options */
-	const json_t *chain;  /* NULL = as in the options */
-	size_t chain_count;   /* how many elements of `chain` go along */
+	/* JSON text in place of each argument that is `mark` (the same value, not an equal one): so
+	 * a large result is not made a tree. */
+	struct span argument;
+	const json_t *mark;
+	const char *parent_id, *root_id; /* where the options name none */
+	const char *fresh_id;		 /* likewise; needed then */
 	const char *origin;
 	int64_t now_us;
 	size_t max_bytes; /* of the body */
@@ -59,6 +59,7 @@ struct signature_call {
 struct outgoing {
 	struct task_message message; /* priority: -1 = not given */
 	char *queue, *exchange, *exchange_type, *routing_key;
+	char *route_name;  /* of the task by which task_routes is asked; NULL = the message's */
 	int delivery_mode; /* 0 = not given */
 };
 void outgoing_clear(struct outgoing *out);

@@ -26,6 +26,7 @@ void outgoing_clear(struct outgoing *out)
 	free(out->exchange);
 	free(out->exchange_type);
 	free(out->routing_key);
+	free(out->route_name);
 	outgoing_init(out);
 }
 
@@ -51,20 +52,22 @@ static struct part add_value(struct str *body, const json_t *value)
 	return part;
 }
 
-static struct part add_args(struct str *body, const struct signature *s, struct span argument)
+static struct part add_args(struct str *body, const struct signature *s,
+			    const struct signature_call *call)
 {
 	struct part part = {.start = body->len};
 	size_t count = json_array_size(s->args);
 
 	str_addc(body, '[');
-	if (argument.data && !s->is_immutable)
-		str_add(body, argument.data, argument.len);
-	else
-		argument.data = NULL;
 	for (size_t i = 0; i < count; i++) {
-		if (i > 0 || argument.data)
+		const json_t *arg = json_array_get(s->args, i);
+
+		if (i > 0)
 			str_puts(body, ", ");
-		pyjson_dump(body, json_array_get(s->args, i));
+		if (arg == call->mark)
+			str_add(body, call->argument.data, call->argument.len);
+		else
+			pyjson_dump(body, arg);
 	}
 	str_addc(body, ']');
 	part.end = body->len;
@@ -87,24 +90,6 @@ static struct part add_list(struct str *body, const json_t *value)
 	return part;
 }
 
-static struct part add_chain(struct str *body, const struct signature *s,
-			     const struct signature_call *call)
-{
-	struct part part = {.start = body->len};
-
-	if (!call->chain)
-		return add_value(body, s->chain);
-	str_addc(body, '[');
-	for (size_t i = 0; i < call->chain_count; i++) {
-		if (i > 0)
-			str_puts(body, ", ");
-		pyjson_dump(body, json_array_get(call->chain, i));
-	}
-	str_addc(body, ']');
-	part.end = body->len;
-	return part;
-}
-
 static int fill_body(struct task_message *m, const struct signature *s,
 		     const struct signature_call *call, struct err *err)
 {
@@ -113,11 +98,11 @@ static int fill_body(struct task_message *m, const struct signature *s,
 				       &m->errbacks, &m->chain,	 &m->chord};
 	auto_str body = STR_INIT(call->max_bytes);
 
-	parts[0] = add_args(&body, s, call->argument);
+	parts[0] = add_args(&body, s, call);
 	parts[1] = add_value(&body, json_is_object(s->kwargs) ? s->kwargs : NULL);
 	parts[2] = add_list(&body, s->link);
 	parts[3] = add_list(&body, s->link_error);
-	parts[4] = add_chain(&body, s, call);
+	parts[4] = add_value(&body, s->chain);
 	parts[5] = add_value(&body, s->chord);
 	if (body.is_full)
 		return pyjson_fail(err, ERR_LIMIT, "the message of %s is too large", s->task);
@@ -160,18 +145,17 @@ static void fill_reprs(struct task_message *m, const struct signature *s,
 static void fill_ids(struct task_message *m, const struct signature *s,
 		     const struct signature_call *call)
 {
-	char fresh[37];
+	const char *root_id = s->root_id ? s->root_id : call->root_id,
+		   *parent_id = s->parent_id ? s->parent_id : call->parent_id;
 
 	arena_reserve(&m->texts, TEXT_BYTES);
-	if (!s->task_id)
-		uuid4(fresh);
-	m->id = arena_strdup(&m->texts, s->task_id ? s->task_id : fresh);
+	m->id = arena_strdup(&m->texts, s->task_id ? s->task_id : call->fresh_id);
 	m->correlation_id = m->id;
 	m->task = arena_strdup(&m->texts, s->task);
-	m->root_id = arena_strdup(&m->texts, call->root_id ? call->root_id : m->id);
-	m->parent_id = arena_strdup(&m->texts, call->parent_id);
-	m->group = arena_strdup(&m->texts, s->group_id ? s->group_id : call->group_id);
-	m->group_index = call->group_index >= 0 ? call->group_index : s->group_index;
+	m->root_id = arena_strdup(&m->texts, root_id ? root_id : m->id);
+	m->parent_id = arena_strdup(&m->texts, parent_id);
+	m->group = arena_strdup(&m->texts, s->group_id);
+	m->group_index = s->group_index;
 	m->shadow = arena_strdup(&m->texts, s->shadow);
 	m->origin = arena_strdup(&m->texts, s->origin ? s->origin : call->origin);
 	m->reply_to = arena_strdup(&m->texts, s->reply_to ? s->reply_to : "");

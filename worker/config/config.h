@@ -58,7 +58,7 @@ struct config {
 	int task_queue_max_priority;	 /* 0 = none */
 	char *task_default_queue_type;	 /* "classic" or "quorum" */
 	char *task_queues, *task_routes; /* JSON text or NULL; in `routing` */
-	bool task_create_missing_queues;
+	bool task_create_missing_queues, task_inherit_parent_priority;
 	char *task_create_missing_queue_type, *task_create_missing_queue_exchange_type;
 	struct routing *routing; /* of all these; never NULL */
 	char **task_modules;	 /* prefixes under which the shipped tasks answer */

@@ -35,7 +35,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"broker_pool_limit", NULL, NULL},
 	{"broker_pool_acquire_timeout", NULL, NULL},
 	{"task_annotations", NULL, NULL},
-	{"task_inherit_parent_priority", NULL, NULL},
 	{"task_default_rate_limit", NULL, NULL},
 	{"task_default_priority", NULL, NULL},
 	{"task_eager_propagates", NULL, NULL},

@@ -24,6 +24,12 @@ const struct config_row config_rows_task[] = {
 	 .old = {"CELERY_MESSAGE_COMPRESSION", "CELERY_TASK_COMPRESSION"},
 	 .help = "Compression of messages that are sent: gzip, bzip2, lzma, brotli or zstd. What "
 		 "comes in is read whatever it is."},
+	{.name = "task_inherit_parent_priority",
+	 .type = CONFIG_BOOL,
+	 .field = FIELD(task_inherit_parent_priority),
+	 .fallback = "false",
+	 .old = {"CELERY_INHERIT_PARENT_PRIORITY"},
+	 .help = "What follows a task is sent with the priority that its own message had."},
 	{.name = "task_acks_late",
 	 .type = CONFIG_BOOL,
 	 .field = FIELD(task_acks_late),

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "protocol/canvas.h"
+#include "protocol/result.h"
 
 #define TRIES 4 /* celery: task_publish_retry_policy, max_retries 3 */
 
@@ -28,6 +29,7 @@ struct wait {
 	struct canvas canvas;
 	struct send *sends; /* one per message of the canvas */
 	size_t left;	    /* what is not confirmed, and one while more is added */
+	size_t chords_left; /* that are to be stored before the messages go out */
 	size_t bytes;
 	struct err err; /* the first */
 };
@@ -95,7 +97,7 @@ static void on_sent(void *ctx, const struct err *err)
 	wait_one_less(w);
 }
 
-static void send_all(struct wait *w)
+static void send_messages(struct wait *w)
 {
 	const struct canvas *c = &w->canvas;
 
@@ -108,6 +110,58 @@ static void send_all(struct wait *w)
 		w->sends[i] = (struct send){.wait = w, .message = &c->all[i]};
 		send_message(&w->sends[i]);
 	}
+}
+
+/* Chords */
+
+static void on_chord_stored(void *ctx, const struct err *err)
+{
+	struct wait *w = ctx;
+
+	if (err)
+		err_set(&w->err, err->code, "%s", err->text);
+	if (--w->chords_left == 0 && w->err.code == ERR_NONE)
+		send_messages(w);
+	wait_one_less(w);
+}
+
+/* {"result": tuple}, as celery/backends/base.py, save_group(), packed as results are. */
+static int pack_group(const struct finish *f, const char *tuple, struct str *out, struct err *err)
+{
+	str_addf(out, "{\"result\": %s}", tuple);
+	if (out->is_full)
+		return err_set(err, ERR_LIMIT, "the group is too large");
+	return result_pack(out, &f->config->result_form, NULL, err);
+}
+
+static int store_chord(struct wait *w, const struct canvas_chord *c)
+{
+	struct finish *f = w->finish;
+	auto_str group = STR_INIT(PUBLISHER_BODY_MAX(f->config));
+	struct backend_chord chord = {.group_id = c->group_id, .size = c->size};
+
+	if (c->group && (c->keeps_group || backend_chords(f->backend) == BACKEND_CHORDS_SAVED)) {
+		if (pack_group(f, c->group, &group, &w->err) < 0)
+			return -1;
+		chord.group = group.data;
+		chord.group_len = group.len;
+	}
+	w->left++;
+	backend_chord_start(f->backend, &chord, on_chord_stored, w);
+	return 0;
+}
+
+/* All chords are stored before the first message goes out: parts may end at once. */
+static void send_all(struct wait *w)
+{
+	const struct canvas *c = &w->canvas;
+
+	w->chords_left = c->chord_count;
+	for (size_t i = 0; i < c->chord_count; i++)
+		if (store_chord(w, &c->chords[i]) < 0)
+			return;
+	if (c->chord_count == 0)
+		send_messages(w);
 }
 
 /* As celery.utils.nodenames.anon_nodename names a sender. */
@@ -126,6 +180,21 @@ static bool has_secrets(const void *registry, const char *task)
 	return entry && task_entry_has_secrets(entry);
 }
 
+static enum canvas_chords chords_of(const struct backend *b)
+{
+	switch (b ? backend_chords(b) : BACKEND_CHORDS_NONE) {
+	case BACKEND_CHORDS_COUNTED:
+		return CHORDS_COUNTED;
+	case BACKEND_CHORDS_SAVED:
+		return CHORDS_SAVED;
+	case BACKEND_CHORDS_POLLED:
+		return CHORDS_POLLED;
+	case BACKEND_CHORDS_NONE:
+		break;
+	}
+	return CHORDS_NONE;
+}
+
 struct canvas_options links_options(const struct finish *f, const char *origin)
 {
 	return (struct canvas_options){
@@ -134,6 +203,8 @@ struct canvas_options links_options(const struct finish *f, const char *origin)
 		.max_bytes = PUBLISHER_BODY_MAX(f->config),
 		.has_secrets = has_secrets,
 		.secrets_ctx = f->registry,
+		.chords = chords_of(f->backend),
+		.inherits_priority = f->config->task_inherit_parent_priority,
 	};
 }
 
@@ -142,7 +213,7 @@ bool links_after_success(struct finish *f, struct request *r, links_done_fn *don
 	struct span result = {r->outcome.result, r->outcome.result_len};
 	struct wait *w;
 
-	if (canvas_is_empty(&r->message))
+	if (!canvas_has_links(&r->message))
 		return false;
 	auto_free char *origin = links_origin(f->config);
 	struct canvas_options options = links_options(f, origin);
@@ -196,20 +267,25 @@ void links_add_children(struct request *r, const char *list)
 	free(before);
 }
 
+static void on_called(void *ctx, const struct err *err)
+{
+	(void)ctx;
+	if (err)
+		log_error("Could not call task: %s", err->text);
+}
+
 void links_call(struct finish *f, const json_t *signature)
 {
 	auto_free char *origin = links_origin(f->config);
 	const struct canvas_options options = links_options(f, origin);
-	const struct canvas_call nobody = {0};
+	const struct canvas_call nobody = {.priority = -1};
 	struct canvas c = {0};
 	struct err err = {0};
 
 	if (canvas_apply(&c, signature, &nobody, &options, &err) < 0)
-		log_error("Could not call task: %s", err.text);
-	for (size_t i = 0; i < c.count; i++)
-		if (publisher_send(f, &c.all[i], NULL, NULL, &err) < 0)
-			log_error("Could not call task: %s", err.text);
-	canvas_clear(&c);
+		on_called(NULL, &err);
+	else
+		links_carry(f, &c, on_called, NULL);
 }
 
 /* Records */

@@ -157,7 +157,8 @@ int publisher_send(struct finish *f, const struct outgoing *o, broker_published_
 	};
 	struct destination to;
 
-	if (routing_send(f->config->routing, m.task, &asked, &to, err) < 0)
+	if (routing_send(f->config->routing, o->route_name ? o->route_name : m.task, &asked, &to,
+			 err) < 0)
 		return -1;
 	m.priority = to.priority < 0 ? 0 : to.priority; /* kombu's own default */
 	return publish(f, &m, &to, done, ctx, err);

@@ -268,7 +268,11 @@ void finish_fail_to_publish(struct request *r, const char *what, const struct er
 
 	str_addf(&text, "%s could not be published: %s", what, err->text);
 	r->outcome.kind = OUTCOME_FAILURE;
-	outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError", text.data);
+	if (err->code == ERR_UNSUPPORTED)
+		outcome_set_exception(&r->outcome, "builtins", "NotImplementedError", text.data);
+	else
+		outcome_set_exception(&r->outcome, "kombu.exceptions", "OperationalError",
+				      text.data);
 	r->step = 0;
 }
 

@@ -199,22 +199,23 @@ static enum err_code check(const char *embed)
 	return err.code;
 }
 
-START_TEST(only_plain_tasks_are_taken)
+START_TEST(signatures_of_every_kind_are_taken)
 {
 	ck_assert_int_eq(check("{}"), ERR_NONE);
 	ck_assert_int_eq(check("{\"callbacks\": [], \"errbacks\": null, \"chain\": []}"), ERR_NONE);
 	ck_assert_int_eq(check("{\"callbacks\": [{\"task\": \"a\"}]}"), ERR_NONE);
 	ck_assert_int_eq(check("{\"callbacks\": {\"task\": \"a\"}}"), ERR_NONE);
-	ck_assert_int_eq(check("{\"chord\": {\"task\": \"a\"}}"), ERR_UNSUPPORTED);
+	ck_assert_int_eq(check("{\"chord\": {\"task\": \"a\"}}"), ERR_NONE);
 	ck_assert_int_eq(check("{\"chain\": [{\"task\": \"a\"}, {\"task\": \"celery.group\", "
-			       "\"subtask_type\": \"group\"}]}"),
-			 ERR_UNSUPPORTED);
-	ck_assert_int_eq(check("{\"errbacks\": [{\"task\": \"celery.chain\", \"subtask_type\": "
-			       "\"chain\"}]}"),
-			 ERR_UNSUPPORTED);
-	ck_assert_int_eq(check("{\"chain\": [{\"task\": \"a\", \"options\": {\"chord\": "
+			       "\"subtask_type\": \"group\", \"kwargs\": {\"tasks\": []}}]}"),
+			 ERR_NONE);
+	ck_assert_int_eq(check("{\"errbacks\": [{\"task\": \"celery.chord\", \"subtask_type\": "
+			       "\"chord\", \"kwargs\": {\"header\": [{\"task\": \"a\"}], \"body\": "
 			       "{\"task\": \"b\"}}}]}"),
-			 ERR_UNSUPPORTED);
+			 ERR_NONE);
+	ck_assert_int_eq(check("{\"chain\": [{\"task\": \"celery.map\", \"subtask_type\": "
+			       "\"xmap\"}]}"),
+			 ERR_NONE);
 	/* What is linked to a link is for whoever runs the link. */
 	ck_assert_int_eq(check("{\"callbacks\": [{\"task\": \"a\", \"options\": {\"link\": "
 			       "[{\"task\": \"celery.group\", \"subtask_type\": \"group\"}]}}]}"),
@@ -245,6 +246,14 @@ START_TEST(what_cannot_be_read_is_refused_before_the_task_runs)
 		"[{\"task\": \"a\", \"options\": {\"time_limit\": -1}}]",
 		"[{\"task\": \"a\", \"options\": {\"headers\": []}}]",
 		"[{\"task\": \"a\", \"options\": {\"chain\": {}}}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"swarm\"}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"chain\"}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"group\", \"kwargs\": {\"tasks\": {}}}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"group\", \"kwargs\": {\"tasks\": [5]}}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"chain\", \"kwargs\": {\"tasks\": "
+		"[{\"task\": "
+		"\"b\", \"options\": {\"eta\": 5}}]}}]",
+		"[{\"task\": \"a\", \"subtask_type\": \"chord\", \"kwargs\": {\"header\": []}}]",
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -306,7 +315,7 @@ START_TEST(every_step_behind_a_failed_one_is_known_by_its_id)
 		      "\"options\": {\"task_id\": \"2\"}}}}, {\"task\": \"d\", \"options\": "
 		      "{\"task_id\": \"1\"}}, 5]}");
 	canvas_each_step_left(&t, note_step, &noted);
-	ck_assert_str_eq(noted.data, "3/g 2/- 1/- ");
+	ck_assert_str_eq(noted.data, "3/g 1/- 2/- ");
 	task_message_clear(&t);
 }
 END_TEST
