@@ -215,6 +215,7 @@ static int prepare(struct run *run, struct err *err)
 		.ctx = run,
 		.max_payload_bytes = config->worker_max_message_bytes,
 		.setting = config_setting,
+		.node_name = config->node_name,
 		.template_dirs = (const char *const *)run->template_dirs,
 	};
 	struct task_message message;

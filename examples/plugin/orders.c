@@ -1,6 +1,7 @@
 /*
  * The tasks of a shop, as an example of a plug-in: a setting, a file that each process opens once,
- * wrong data, a retry, progress, and a task that can be told to end. See README.md.
+ * wrong data, a retry, progress, a task that can be told to end, one that sends others. See
+ * README.md.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,16 +13,10 @@
 /* A process or thread runs one task at a time, so what it keeps needs no lock. */
 static _Thread_local FILE *ledger;
 
-/* Opened by the first task that wants it; NULL after raising. */
-static FILE *open_ledger(struct sm_job *job)
+/* The hooks: called once in each of them, at its beginning and at its end. */
+static void open_ledger(const char *(*setting)(const char *name))
 {
-	const char *path = sm_setting(job, "orders_ledger");
-
-	if (!ledger)
-		ledger = fopen(path, "a");
-	if (!ledger)
-		sm_raise(job, "OSError", "%s: %s", path, strerror(errno));
-	return ledger;
+	ledger = fopen(setting("orders_ledger"), "a");
 }
 
 static void close_ledger(void)
@@ -62,13 +57,12 @@ static json_t *total(struct sm_job *job)
 /* .autoretry tries it again while the ledger cannot be written. */
 static json_t *book(struct sm_job *job)
 {
-	FILE *file = open_ledger(job);
-
-	if (!file)
-		return NULL;
-	fprintf(file, "%lld %s %s\n", (long long)sm_int(job, "order_id"), sm_text(job, "amount"),
+	if (!ledger)
+		return sm_raise(job, "OSError", "%s cannot be opened",
+				sm_setting(job, "orders_ledger"));
+	fprintf(ledger, "%lld %s %s\n", (long long)sm_int(job, "order_id"), sm_text(job, "amount"),
 		sm_id(job));
-	if (fflush(file) != 0)
+	if (fflush(ledger) != 0)
 		return sm_raise(job, "OSError", "the ledger: %s", strerror(errno));
 	sm_log_info(job, "booked order %lld", (long long)sm_int(job, "order_id"));
 	return json_true();
@@ -97,6 +91,17 @@ static json_t *audit(struct sm_job *job)
 	return json_integer(lines);
 }
 
+/* Sends a chain: total, and book with what it returned. The id is that of its result. */
+static json_t *close_order(struct sm_job *job)
+{
+	json_t *total = sm_signature("orders.total", json_pack("[O]", sm_json(job, "lines")), NULL);
+	json_t *book = sm_signature("orders.book", NULL,
+				    json_pack("{s:I}", "order_id", sm_int(job, "order_id")));
+	const char *id = sm_send(job, sm_chain(SM_LIST(total, book)));
+
+	return id ? json_string(id) : NULL;
+}
+
 static const struct sm_task total_task = {
 	.name = "orders.total",
 	.signature = "lines: list, *, discount: float = 0",
@@ -122,6 +127,13 @@ static const struct sm_task audit_task = {
 	.soft_time_limit_s = 60,
 };
 
+static const struct sm_task close_task = {
+	.name = "orders.close",
+	.signature = "order_id: int, lines: list",
+	.doc = "Has an order added up and booked; returns the id of the booking.",
+	.run = close_order,
+};
+
 /* For `smallage check`. */
 static int check(const char *(*setting)(const char *name), char *text, size_t size)
 {
@@ -139,5 +151,6 @@ static const struct sm_setting_def settings[] = {
 	{NULL, NULL, NULL, NULL, false},
 };
 
-SM_PLUGIN(.name = "orders", .version = "1.0", .settings = settings, .stop = close_ledger,
-	  .check = check, .tasks = SM_TASKS(&total_task, &book_task, &audit_task));
+SM_PLUGIN(.name = "orders", .version = "1.0", .settings = settings, .start = open_ledger,
+	  .stop = close_ledger, .check = check,
+	  .tasks = SM_TASKS(&total_task, &book_task, &audit_task, &close_task));

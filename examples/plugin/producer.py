@@ -12,6 +12,10 @@ print(tasks.total.delay(lines).get(timeout=30))
 chain = tasks.total.s(lines, discount=0.1) | tasks.book.s(order_id=1001)
 print("orders.book:", chain.delay().get(timeout=30))
 
+# A task that sends others returns the id of their result.
+booking = tasks.close.delay(1002, lines).get(timeout=30)
+print("orders.close:", app.AsyncResult(booking).get(timeout=30))
+
 try:
     tasks.total.delay()
 except TypeError as wrong:  # before anything was sent
