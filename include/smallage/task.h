@@ -106,9 +106,11 @@ bool sm_bool(const struct sm_job *job, const char *name);
 const char *sm_str(const struct sm_job *job, const char *name); /* NULL for None */
 /* The value as text: 99.9, Decimal('99.90') -> "99.90", True -> "True"; NULL for None. */
 const char *sm_text(struct sm_job *job, const char *name);
+
 json_t *sm_json(const struct sm_job *job, const char *name); /* borrowed; any value */
 /* All arguments as one object: parameters in order of declaration, then what ** took. Borrowed. */
 json_t *sm_args(const struct sm_job *job);
+
 bool sm_is_none(const struct sm_job *job, const char *name);
 
 /* The request. */
@@ -143,6 +145,7 @@ json_t *sm_retry_raise(struct sm_job *job, double countdown_s, const char *type,
  * "soft_time_limit", "headers", "shadow", "ignore_result", "link", "link_error". `type` NULL = no
  * exception; `exc_args` (taken) are its arguments. */
 json_t *sm_retry_with(struct sm_job *job, json_t *options, const char *type, json_t *exc_args);
+
 json_t *sm_ignore(struct sm_job *job);
 json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
 
@@ -171,6 +174,7 @@ json_t *sm_map(const char *task, json_t *items);
 json_t *sm_starmap(const char *task, json_t *items);
 /* A group of starmaps of `n` items each. */
 json_t *sm_chunks(const char *task, json_t *items, size_t n);
+
 json_t *sm_list(json_t *const *signatures, size_t count);
 #define SM_LIST(...)                                                                               \
 	sm_list((json_t *const[]){__VA_ARGS__},                                                    \

@@ -49,6 +49,8 @@ class Shell:
         self.background = []
 
     def start(self, command):
+        """In place of what was started before."""
+        self.close()
         log = open(self.folder / f"background-{len(self.background)}.log", "wb")
         with log:
             self.background.append(subprocess.Popen(
@@ -73,7 +75,8 @@ class Shell:
 
     def close(self):
         for process in self.background:
-            process.terminate()
+            if process.poll() is None:
+                process.terminate()
         codes = [process.wait(20) for process in self.background]
         assert not any(codes), (codes, self.logs())
 
