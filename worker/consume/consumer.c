@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "transport/url.h"
 #include "worker/consume/queues.h"
+#include "worker/finish/errbacks.h"
 #include "worker/finish/sends.h"
 #include "worker/request/shelf.h"
 
@@ -225,6 +226,8 @@ static void on_accepted(void *ctx, struct pool_job *job, pid_t pid)
 	struct consumer *c = ctx;
 	struct request *r = request_of(job);
 
+	if (r->on_called)
+		return;
 	requests_move(&c->requests, r, REQUEST_RUNNING);
 	r->pid = pid;
 	r->accepted_wall_us = clock_wall_us();
@@ -244,7 +247,8 @@ static void on_state(void *ctx, struct pool_job *job, const char *state, const c
 {
 	struct consumer *c = ctx;
 
-	finish_store_state(&c->finish, request_of(job), state, meta, len);
+	if (!request_of(job)->on_called)
+		finish_store_state(&c->finish, request_of(job), state, meta, len);
 }
 
 static void on_send(void *ctx, struct pool_job *job, enum job_send how, const char *signature,
@@ -269,7 +273,10 @@ static void on_done(void *ctx, struct pool_job *job, struct outcome *outcome)
 {
 	struct consumer *c = ctx;
 
-	finish_apply(&c->finish, request_of(job), outcome);
+	if (request_of(job)->on_called)
+		errbacks_ended(&c->finish, request_of(job), outcome);
+	else
+		finish_apply(&c->finish, request_of(job), outcome);
 	changed(c); /* it may wait for a server now */
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "protocol/canvas.h"
 #include "protocol/result.h"
+#include "worker/finish/errbacks.h"
 
 #define TRIES 4 /* celery: task_publish_retry_policy, max_retries 3 */
 
@@ -227,6 +228,23 @@ bool links_after_success(struct finish *f, struct request *r, links_done_fn *don
 	return true;
 }
 
+static void on_errback_called(void *ctx)
+{
+	wait_one_less(ctx);
+}
+
+/* Of those that are called here no message is made. */
+static bool take_errback(void *ctx, const struct signature *errback, const char *failed_id)
+{
+	struct wait *w = ctx;
+
+	(void)failed_id;
+	if (!errbacks_call_for(w->finish, errback, w->request, on_errback_called, w))
+		return false;
+	w->left++;
+	return true;
+}
+
 bool links_after_failure(struct finish *f, struct request *r, links_done_fn *done)
 {
 	struct wait *w;
@@ -237,6 +255,8 @@ bool links_after_failure(struct finish *f, struct request *r, links_done_fn *don
 	struct canvas_options options = links_options(f, origin);
 
 	w = wait_new(f, r, done);
+	options.takes_errback = take_errback;
+	options.errback_ctx = w;
 	if (canvas_after_failure(&w->canvas, &r->message, &options, &w->err) == 0)
 		send_all(w);
 	wait_one_less(w);

@@ -74,6 +74,9 @@ struct request {
 	bool awaits_sends;	/* its plan waits for them */
 	char *send_error;	/* the first one that could not be sent */
 	struct finish *finish;	/* who carries the plan out, while a step waits */
+	/* Of a call without a message (finish/errbacks.h), which is in no table; else NULL. */
+	void (*on_called)(void *ctx);
+	void *called_ctx;
 };
 
 /* Limits that remote control has set for a task in place of those it declares; 0 = none. */
