@@ -170,7 +170,81 @@ class TestBuiltIns:
                 (run("chain"), "NotImplementedError")]:
             assert record["status"] == "FAILURE" and record["result"]["exc_type"] == error, record
 
+    def test_chunks(self, run, sig, results):
+        record = run("chunks", sig("add"), [[1, 2], [3, 4], [5, 6]], 2)
+        assert record["status"] == "SUCCESS", record
+        (gid, parent), members = record["result"]
+        assert parent is None and len(members) == 2
+        ids = [id for (id, _), _ in members]
+        assert [results.value(id) for id in ids] == [[3, 7], [11]]
+        assert results.record(ids[0])["group_id"] == gid
+        assert record["children"] == [record["result"]]
+
     def test_a_producer_maps(self, run, app, sig):
         xmap = app.signature("celery.map", kwargs={"task": sig("echo"), "it": [4, 5]},
                              immutable=True)
         assert group([xmap, xmap]).apply_async().get(timeout=15) == [[4, 5], [4, 5]]
+
+
+class TestReplacing:
+    def test_another_task_takes_the_place(self, queue, worker, results, sig):
+        """T-151"""
+        worker()
+        link = sig("echo").set(queue="later", task_id=new_id())
+        id = queue.send("replace", (sig("add", 1, 2),), root_id="the-root", embed={
+            "callbacks": [link], "errbacks": None, "chord": None,
+            "chain": [sig("add", 10).set(task_id="last-" + new_id())]})
+        assert results.value(id) == 3
+        assert queue.get("later").headers["parent_id"] == id
+        # Its own id is its parent, and that of the step behind it.
+        assert results.record(id)["parent_id"] == id
+        assert len(results.record(id)["children"]) == 2
+
+    @pytest.mark.parametrize("bad, error", [
+        ({"task": "x.y", "options": {"chord": {"task": "x.z"}}},
+         "A signature replacing a task must not be part of a chord"),
+        ({"task": "celery.chain", "kwargs": {"tasks": []}, "subtask_type": "chain", "args": [],
+          "options": {}, "immutable": False}, "Cannot replace with an empty chain")])
+    def test_what_cannot_take_it(self, queue, worker, results, bad, error):
+        worker()
+        id = queue.send("replace", (bad,))
+        assert results.error(id) == ("ImproperlyConfigured", [error], "celery.exceptions")
+
+
+class TestErrbacks:
+    """T-130 T-133: those of the new style are called in the worker that saw the failure."""
+    @pytest.fixture
+    def fail(self, queue, worker, results, sig, tmp_path):
+        one = worker()
+        path = tmp_path / "errors"
+
+        def run(task, *errbacks, state="FAILURE"):
+            id = queue.send(*task, embed={"callbacks": None, "errbacks": list(errbacks),
+                                          "chain": None, "chord": None})
+            results.wait(id, state)
+            return id
+
+        run.path, run.worker, run.queue = path, one, queue
+        run.lines = lambda n: wait_until(
+            lambda: path.exists() and len(path.read_text().splitlines()) >= n and
+            path.read_text().splitlines(), 10, "lines")
+        return run
+
+    def test_they_get_request_exception_and_traceback(self, fail, sig):
+        errback = sig("on_error", path=str(fail.path))
+        id = fail(("raise_", ("ValueError", "oh")), errback, sig("echo").set(queue="later"))
+        assert fail.lines(1) == [f'X {id} ValueError ["oh"] 1']
+        # The other one is sent, with the id.
+        message = fail.queue.get("later")
+        assert json.loads(message.body)[0] == [id] and message.headers["group"]
+
+    def test_one_that_fails_itself_is_logged(self, fail, sig):
+        fail(("raise_", ("ValueError", "oh")), sig("on_error"), sig("on_error", str(fail.path)))
+        fail.lines(1)
+        fail.worker.wait_log("Errback 'testtasks.on_error' raised an exception")
+
+    @pytest.mark.prefork
+    def test_of_a_lost_process(self, fail, sig):
+        id = fail(("crash", (9,)), sig("on_error", str(fail.path)))
+        line, = fail.lines(1)
+        assert line.startswith(f"X {id} WorkerLostError ")

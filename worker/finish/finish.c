@@ -18,6 +18,8 @@ static step_fn *const finish_plan[OUTCOME_KIND_COUNT][10] = {
 	[OUTCOME_IGNORE] = {step_await_sends, step_log_ignored, step_answer_ack},
 	[OUTCOME_REJECT] = {step_await_sends, step_store_reject, step_fail_chain,
 			    step_send_errbacks, step_tell_rejected, step_answer_reject},
+	[OUTCOME_REPLACED] = {step_await_sends, step_send_replacement, step_log_ignored,
+			      step_answer_ack},
 	[OUTCOME_LOST] = {step_await_sends, step_requeue_lost, step_store_failure, step_fail_chain,
 			  step_send_errbacks, step_log_failure, step_answer_ack, step_tell_failed},
 	[OUTCOME_TIMEOUT] = {step_await_sends, step_store_failure, step_fail_chain,

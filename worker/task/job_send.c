@@ -111,3 +111,37 @@ const char *sm_add_to_chord(struct sm_job *job, json_t *signature)
 		return send_as(job, JOB_ADD_TO_CHORD, signature);
 	return (const char *)unusable(job, signature, "Current task is not member of any chord");
 }
+
+static bool is_empty_chain(const json_t *signature)
+{
+	const char *type = json_string_value(json_object_get(signature, "subtask_type"));
+	const json_t *kwargs = json_object_get(signature, "kwargs");
+
+	return type && strcmp(type, "chain") == 0 &&
+	       json_array_size(json_object_get(kwargs, "tasks")) == 0;
+}
+
+json_t *sm_replace(struct sm_job *job, json_t *signature)
+{
+	const char *refused = NULL;
+	struct signature head;
+	struct err err = {0};
+	auto_str out = STR_INIT(STR_MAX_DEFAULT);
+
+	if (signature_read(&head, signature, &err) < 0)
+		return unusable(job, signature, err.text);
+	if (json_object_get(head.options, "chord"))
+		refused = "A signature replacing a task must not be part of a chord";
+	else if (is_empty_chain(signature))
+		refused = "Cannot replace with an empty chain";
+	if (refused) {
+		sm_raise(job, "celery.exceptions:ImproperlyConfigured", "%s", refused);
+	} else if (dump(job, &out, signature) == 0) {
+		struct job_end *end = job_end_begin(job, OUTCOME_REPLACED);
+
+		end->signature_len = out.len;
+		end->signature = str_detach(&out);
+	}
+	json_decref(signature);
+	return NULL;
+}

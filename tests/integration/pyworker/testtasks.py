@@ -359,3 +359,21 @@ def request(self, *args, **kwargs):
              "stamped_headers", "args", "kwargs", "ignore_result", "replaced_task_nesting",
              "argsrepr", "kwargsrepr", "lang"]
     return {name: getattr(self.request, name, None) for name in names}
+
+
+@task(bind=True)
+def replace(self, sig):
+    return self.replace(app.signature(sig))
+
+
+@task(bind=True)
+def grow(self, value, sig):
+    self.add_to_chord(app.signature(sig))
+    return value
+
+
+@task
+def on_error(request, exc, traceback, path=None):
+    """A line about what failed; without a path it fails itself."""
+    _write_line(path, "X", f"{request.id} {type(exc).__name__} {json.dumps(list(exc.args))} "
+                           f"{int(traceback is not None)}")

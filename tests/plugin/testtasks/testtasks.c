@@ -289,6 +289,36 @@ static json_t *send_and(struct sm_job *job)
 	return json_string(end);
 }
 
+static json_t *replace(struct sm_job *job)
+{
+	return sm_replace(job, json_incref(sm_json(job, "sig")));
+}
+
+static json_t *grow(struct sm_job *job)
+{
+	const char *id = sm_add_to_chord(job, json_incref(sm_json(job, "sig")));
+
+	return id ? json_incref(sm_json(job, "value")) : NULL;
+}
+
+/* A line about what failed; without a path it fails itself. */
+static json_t *on_error(struct sm_job *job)
+{
+	json_t *exc = sm_json(job, "exc");
+	const char *path = sm_str(job, "path");
+	char *args = json_dumps(json_object_get(exc, "exc_message"), 0);
+	char line[300];
+
+	snprintf(line, sizeof(line), "%s %s %s %d",
+		 json_string_value(json_object_get(sm_json(job, "request"), "id")),
+		 json_string_value(json_object_get(exc, "exc_type")), args,
+		 !sm_is_none(job, "traceback"));
+	free(args);
+	if (!path || write_line(path, 'X', line) != 0)
+		return sm_raise(job, "OSError", "%s", line);
+	return json_null();
+}
+
 static json_t *again(struct sm_job *job)
 {
 	const char *text = sm_str(job, "text");
@@ -371,6 +401,9 @@ TASK(send_all, "send_all", "sigs: list", send_all);
 TASK(send_and, "send_and", "end: str, sigs: list", send_and);
 TASK(send_late, "send_late", "end: str, sigs: list", send_and, .acks_late = SM_YES,
      .reject_on_worker_lost = SM_YES);
+TASK(replace, "replace", "sig: dict", replace);
+TASK(grow, "grow", "value, sig: dict", grow);
+TASK(on_error, "on_error", "request, exc, traceback, path = None", on_error, .is_errback = true);
 TASK(again, "again", "options: dict, times: int = 1, text: str | None = None, note = None", again);
 TASK(request, "request", "*args, **kwargs", request);
 TASK(nothing, "nothing", "", nothing);
@@ -389,4 +422,5 @@ SM_PLUGIN(.name = "testtasks", .version = "1",
 			    &ignored_task, &tracked_task, &leak_task, &append_task,
 			    &append_early_task, &append_tries_task, &append_tries_early_task,
 			    &send_all_task, &send_and_task, &send_late_task, &again_task,
-			    &request_task, &nothing_task, &paced_task, &hourly_task));
+			    &replace_task, &grow_task, &on_error_task, &request_task, &nothing_task,
+			    &paced_task, &hourly_task));

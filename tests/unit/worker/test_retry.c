@@ -1,6 +1,8 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
+#include "worker/request/next_try.h"
 #include "worker/request/retry.h"
 
 static struct request *make(struct requests *all, const struct task_entry *task, int64_t retries)
@@ -172,6 +174,69 @@ START_TEST(a_lost_process_is_retried_only_where_the_task_asks_for_it)
 	r->outcome.kind = OUTCOME_LOST;
 	retry_decide(r);
 	ck_assert_int_eq(r->outcome.kind, OUTCOME_LOST);
+	requests_clear(&all);
+}
+END_TEST
+
+/* T-83 */
+START_TEST(a_retry_may_bring_its_own_limit)
+{
+	static const struct sm_task task = {.name = "t", .max_retries = 1};
+	static const struct task_entry entry = {.decl = &task};
+	struct requests all;
+
+	requests_init(&all);
+	struct request *r = make(&all, &entry, 1);
+
+	r->outcome.kind = OUTCOME_RETRY;
+	r->outcome.max_retries = 2;
+	retry_decide(r);
+	ck_assert_int_eq(r->outcome.kind, OUTCOME_RETRY);
+	r->outcome.max_retries = 0;
+	r->outcome.changes = mem_strdup("{\"task\": \"t\", \"args\": [7], \"options\": {}}");
+	retry_decide(r);
+	ck_assert_str_eq(r->outcome.exc_text, "Can't retry t.any[abc] args:(7,) kwargs:{}");
+	requests_clear(&all);
+}
+END_TEST
+
+START_TEST(the_next_try_has_what_was_changed_and_the_rest_as_it_was)
+{
+	static const struct sm_task task = {.name = "t"};
+	static const struct task_entry entry = {.decl = &task};
+	struct requests all;
+	struct next_try next;
+
+	requests_init(&all);
+	struct request *r = make(&all, &entry, 1);
+
+	r->message.root_id = "root";
+	r->message.argsrepr = "as sent";
+	r->message.priority = 2;
+	r->outcome.countdown_s = 3;
+	next_try_make(&next, r, 1000000);
+	ck_assert(next.message.retries == 2 && next.message.eta_us == 4000000 && !next.has_route);
+	ck_assert_str_eq(next.message.argsrepr, "as sent");
+	ck_assert_str_eq(next.message.kwargsrepr, "{}");
+	ck_assert_str_eq(next.message.parent_id, "abc");
+	next_try_clear(&next);
+	r->outcome.eta_us = 9;
+	r->outcome.changes = mem_strdup(
+		"{\"task\": \"t\", \"kwargs\": {\"k\": 1}, \"args\": [true], \"options\": {"
+		"\"expires\": 2, \"time_limit\": 5, \"shadow\": \"s\", \"priority\": 7, "
+		"\"headers\": {\"h\": 1}, \"link\": {\"task\": \"x\"}, \"queue\": \"q\"}}");
+	next_try_make(&next, r, 1000000);
+	ck_assert(next.message.eta_us == 9 && next.message.expires_us == 3000000);
+	ck_assert(next.message.time_limit_s == 5 && next.message.priority == 7);
+	ck_assert_str_eq(next.message.argsrepr, "(True,)");
+	ck_assert_str_eq(next.message.kwargsrepr, "{'k': 1}");
+	ck_assert_str_eq(next.message.root_id, "root");
+	ck_assert_str_eq(next.message.shadow, "s");
+	ck_assert_str_eq(next.message.custom_headers, "{\"h\": 1}");
+	ck_assert_str_eq(next.message.callbacks.data, "[{\"task\": \"x\"}]");
+	ck_assert_str_eq(next.how.queue, "q");
+	ck_assert(next.has_route);
+	next_try_clear(&next);
 	requests_clear(&all);
 }
 END_TEST
