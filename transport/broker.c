@@ -149,9 +149,9 @@ void broker_start(struct broker *b)
 	b->driver->start(b);
 }
 
-void broker_qos(struct broker *b, unsigned count)
+void broker_qos(struct broker *b, unsigned count, unsigned waiting)
 {
-	b->driver->qos(b, count);
+	b->driver->qos(b, count, waiting);
 }
 
 void broker_ack(struct broker *b, unsigned session, uint64_t tag)

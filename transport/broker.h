@@ -91,9 +91,10 @@ struct broker *broker_open(const struct broker_options *options, struct err *err
 int broker_consume(struct broker *b, const struct queue_def *queue, struct err *err);
 void broker_cancel(struct broker *b, const char *queue);
 void broker_start(struct broker *b);
-/* Prefetch count; 0 = unlimited. Counts above 65535 become 0 on the wire. Sent with the next flush;
- * several changes within one loop turn cost one. */
-void broker_qos(struct broker *b, unsigned count);
+/* Prefetch count, and how many messages may be in hand beyond it because so many wait for their
+ * time; 0 = unlimited, as are counts above 65535 on the wire. Several changes in one turn cost one.
+ */
+void broker_qos(struct broker *b, unsigned count, unsigned waiting);
 /* Acks of one loop turn go out together, as few as the order of tags allows ("multiple"). */
 void broker_ack(struct broker *b, unsigned session, uint64_t tag);
 void broker_reject(struct broker *b, unsigned session, uint64_t tag, bool requeue);
@@ -169,7 +170,7 @@ struct broker_driver {
 	int (*consume)(struct broker *b, const struct queue_def *queue, struct err *err);
 	void (*cancel)(struct broker *b, const char *queue);
 	void (*start)(struct broker *b);
-	void (*qos)(struct broker *b, unsigned count);
+	void (*qos)(struct broker *b, unsigned count, unsigned waiting);
 	void (*ack)(struct broker *b, unsigned session, uint64_t tag);
 	void (*reject)(struct broker *b, unsigned session, uint64_t tag, bool requeue);
 	/* Of a broker that keeps deliveries; else NULL. */

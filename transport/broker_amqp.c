@@ -182,9 +182,9 @@ static void amqp_start(struct broker *base)
 	amqp_publisher_start(&b->publisher);
 }
 
-static void amqp_qos(struct broker *base, unsigned count)
+static void amqp_qos(struct broker *base, unsigned count, unsigned waiting)
 {
-	amqp_consumer_qos(&amqp_of(base)->consumer, count);
+	amqp_consumer_qos(&amqp_of(base)->consumer, count, waiting);
 }
 
 static void amqp_ack(struct broker *base, unsigned session, uint64_t tag)

@@ -92,8 +92,10 @@ struct amqp_consumer {
 	uv_timer_t retry_timer; /* of queues that could not be declared */
 	bool is_setup_open;	/* channel 2 */
 	bool is_up, is_paused, is_closing;
-	unsigned qos;	    /* 0 = unlimited */
-	unsigned qos_least; /* ever asked for: what is above is for tasks that wait */
+	unsigned qos, qos_waiting; /* see broker_qos */
+	unsigned qos_least;	   /* ever asked for */
+	unsigned qos_granted;	   /* to each consumer, where the count is its own */
+	unsigned qos_mark;	   /* qos_waiting, when the consumers there are began, or less */
 	bool is_qos_dirty;
 	bool is_qos_shared; /* counted for the whole channel, see broker_amqp_qos.c */
 	struct amqp_ack_window acks;
@@ -113,7 +115,7 @@ struct amqp_consumer {
 void amqp_consumer_init(struct amqp_consumer *c, struct amqp_broker *b, int max_retries);
 int amqp_consumer_add(struct amqp_consumer *c, const struct queue_def *def, struct err *err);
 void amqp_consumer_cancel(struct amqp_consumer *c, const char *name);
-void amqp_consumer_qos(struct amqp_consumer *c, unsigned count);
+void amqp_consumer_qos(struct amqp_consumer *c, unsigned count, unsigned waiting);
 void amqp_consumer_settle(struct amqp_consumer *c, unsigned session, uint64_t tag,
 			  enum amqp_settle how);
 void amqp_consumer_pause(struct amqp_consumer *c);
@@ -148,7 +150,9 @@ void delay_forget(struct amqp_consumer *c, const struct amqp_consumed *q);
 bool delay_reaches(const struct amqp_consumer *c, const char *exchange, const char *routing_key);
 
 /* broker_amqp_qos.c: the prefetch count */
+void qos_begin(struct amqp_consumer *c); /* of a connection */
 void qos_send(struct amqp_consumer *c);
+void qos_check(struct amqp_consumer *c);       /* messages came in or were settled */
 void qos_queue_added(struct amqp_consumer *c); /* before a queue is consumed */
 
 /* broker_amqp_deliver.c: from frames to on_delivery */

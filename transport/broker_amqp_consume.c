@@ -53,11 +53,14 @@ void amqp_consumer_cancel(struct amqp_consumer *c, const char *name)
 		setup_forget(c, q);
 }
 
-void amqp_consumer_qos(struct amqp_consumer *c, unsigned count)
+void amqp_consumer_qos(struct amqp_consumer *c, unsigned count, unsigned waiting)
 {
-	if (c->qos == count)
+	if (c->qos == count && c->qos_waiting == waiting)
 		return;
 	c->qos = count;
+	c->qos_waiting = count ? waiting : 0;
+	if (c->qos_waiting < c->qos_mark)
+		c->qos_mark = c->qos_waiting;
 	if (count != 0 && (c->qos_least == 0 || count < c->qos_least))
 		c->qos_least = count;
 	if (!c->link.up_since_ms)
@@ -154,6 +157,8 @@ static void consumer_flush(void *ctx)
 	flush_acks(c);
 	if (c->is_qos_dirty)
 		qos_send(c);
+	else
+		qos_check(c);
 	if (c->is_closing)
 		close_continue(c);
 }

@@ -5,6 +5,10 @@
  * cannot be changed. So one queue is consumed with a count of its own until the count changes for
  * the first time, which tasks with an ETA do; then, and with several queues, the count is shared,
  * as Celery has it (contract: tasks.md 3.2).
+ *
+ * RabbitMQ 4 and quorum queues know no shared count, and there Celery's worker stands still when as
+ * many tasks wait for their ETA as its consumers may have. Ours begins new consumers in their
+ * place: what was delivered to the old ones stays in hand and counts no more.
  */
 #include "transport/broker_amqp.h"
 
@@ -59,31 +63,93 @@ static void send_count(struct amqp_consumer *c, unsigned count, bool is_shared)
 	amqp_conn_send(c->link.conn, AMQP_CHANNEL_WORK, AMQP_BASIC_QOS_METHOD, &qos);
 }
 
-void qos_send(struct amqp_consumer *c)
+/* What was delivered to a consumer that ends stays ours. */
+static void consume_all_anew(struct amqp_consumer *c)
 {
 	struct list_node *pos;
-	bool was_shared = c->is_qos_shared;
 
-	c->is_qos_dirty = false;
-	c->is_qos_shared = was_shared || needs_share(c);
-	/* A count of the consumer's own stays in force beside the shared one, and to set it lifts
-	 * the shared one, so it goes first. */
-	if (c->is_qos_shared && !was_shared)
-		send_count(c, 0, false);
-	send_count(c, c->qos, c->is_qos_shared);
-	if (!c->is_qos_shared || was_shared || c->is_paused)
-		return;
-	/* What was delivered to the consumer that ends stays ours. */
 	list_foreach (pos, &c->queues) {
 		struct amqp_consumed *q = list_entry(pos, struct amqp_consumed, node);
 
-		if (is_consumed(q))
+		/* That would hand the queue to another worker. */
+		if (is_consumed(q) && !topology_has_single_consumer(q->topology))
 			setup_consume_anew(c, q);
 	}
+}
+
+/* Do messages that wait for their time keep a consumer with a count of its own from more? Half of
+ * the count went to them, and not much else is in hand. So at most one and a half times the count
+ * is, beside what waits. */
+static bool is_held_up(const struct amqp_consumer *c)
+{
+	size_t step = c->qos > 1 ? c->qos / 2 : 1;
+	size_t busy = c->acks.open > c->qos_waiting ? c->acks.open - c->qos_waiting : 0;
+	struct list_node *pos;
+	size_t all = 0;
+
+	if (c->qos_waiting < c->qos_mark + step)
+		return false;
+	list_foreach (pos, &c->queues)
+		all += is_consumed(list_entry(pos, struct amqp_consumed, node)) ? c->qos : 0;
+	return busy + step <= all;
+}
+
+static void count_own(struct amqp_consumer *c)
+{
+	bool is_changed = c->qos != c->qos_granted;
+
+	if (!is_changed && !is_held_up(c))
+		return;
+	if (is_changed)
+		send_count(c, c->qos, false);
+	c->qos_granted = c->qos;
+	c->qos_mark = c->qos_waiting;
+	if (!c->is_paused)
+		consume_all_anew(c);
+}
+
+static void count_shared(struct amqp_consumer *c)
+{
+	bool was_shared = c->is_qos_shared;
+
+	c->is_qos_shared = true;
+	/* A count of the consumer's own stays in force beside the shared one, and to set it lifts
+	 * the shared one, so it goes first. */
+	if (!was_shared)
+		send_count(c, 0, false);
+	send_count(c, c->qos + c->qos_waiting, true);
+	if (!was_shared && !c->is_paused)
+		consume_all_anew(c);
+}
+
+void qos_begin(struct amqp_consumer *c)
+{
+	c->is_qos_dirty = c->is_qos_shared = false;
+	c->qos_granted = c->qos;
+	c->qos_mark = c->qos_waiting;
+	if (needs_share(c))
+		count_shared(c);
+	else
+		send_count(c, c->qos, false);
+}
+
+void qos_send(struct amqp_consumer *c)
+{
+	c->is_qos_dirty = false;
+	if (c->is_qos_shared || needs_share(c))
+		count_shared(c);
+	else
+		count_own(c);
+}
+
+void qos_check(struct amqp_consumer *c)
+{
+	if (!c->is_qos_shared && c->qos_waiting > c->qos_mark)
+		count_own(c);
 }
 
 void qos_queue_added(struct amqp_consumer *c)
 {
 	if (!c->is_qos_shared && needs_share(c))
-		qos_send(c);
+		count_shared(c);
 }

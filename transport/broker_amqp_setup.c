@@ -19,8 +19,7 @@ static void open_channel(struct amqp_consumer *c, unsigned channel)
 void setup_begin(struct amqp_consumer *c)
 {
 	open_channel(c, AMQP_CHANNEL_WORK);
-	c->is_qos_shared = false;
-	qos_send(c);
+	qos_begin(c);
 	open_channel(c, AMQP_CHANNEL_SETUP);
 }
 

@@ -340,9 +340,9 @@ static void filesystem_start(struct broker *b)
 	filesystem_wake_in(self(b), 0);
 }
 
-static void filesystem_qos(struct broker *b, unsigned count)
+static void filesystem_qos(struct broker *b, unsigned count, unsigned waiting)
 {
-	self(b)->prefetch = count;
+	self(b)->prefetch = count + waiting;
 	if (self(b)->is_started)
 		filesystem_wake_in(self(b), 0);
 }

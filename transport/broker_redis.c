@@ -457,9 +457,9 @@ static void redis_start(struct broker *b)
 	redis_take_wake(r);
 }
 
-static void redis_qos(struct broker *b, unsigned count)
+static void redis_qos(struct broker *b, unsigned count, unsigned waiting)
 {
-	self(b)->prefetch = count;
+	self(b)->prefetch = count + waiting;
 	redis_wake(self(b));
 }
 

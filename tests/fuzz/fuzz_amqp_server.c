@@ -265,7 +265,7 @@ static void act(enum act what, uint8_t more)
 	if (what <= REQUEUE)
 		settle(what);
 	else if (what == QOS)
-		broker_qos(world.broker, (unsigned)more * more * 2);
+		broker_qos(world.broker, (unsigned)more * more * 2, 0);
 	else if (what == PUBLISH)
 		publish(more % 2);
 	else if (what == CANCEL)
@@ -433,7 +433,7 @@ static void world_open(void)
 	world.broker = broker_open(&options, NULL);
 	fuzz_check(world.broker);
 	consume("celery");
-	broker_qos(world.broker, 8);
+	broker_qos(world.broker, 8, 0);
 	broker_delay(world.broker, "quorum");
 	broker_start(world.broker);
 	publish(true);

@@ -163,6 +163,30 @@ def test_nothing_is_lost_while_the_broker_blocks_publishers(own, worker, results
 
 
 @pytest.mark.slow
+def test_a_whole_worker_under_a_memory_alarm(queue, worker, results, app, control):
+    """C-62: what is sent waits, what is taken is acked and stored, and control is answered."""
+    one = worker(concurrency=2)
+    slow = [queue.send("sleep", (0.2,)) for _ in range(60)]
+    tried = [queue.send("retry", (1,)) for _ in range(10)]
+    linked = [messages.new_id() for _ in range(3)]
+    for id in linked:
+        after = app.signature("testtasks.echo", args=("after",), immutable=True, task_id=id)
+        app.send_task("testtasks.add", (1, 2), link=after)
+    queue.rabbit.raise_alarm()
+    try:
+        one.wait_log("the broker accepts no messages")
+        assert len(results.wait_all(slow, 30)) == 60
+        wait_until(lambda: queue.counts()[0] == 0, 10, "all taken")
+        assert not any(results.record(id) for id in linked)
+    finally:
+        queue.rabbit.clear_alarm()
+    one.wait_log("the broker accepts messages again")
+    assert control("ping") == {"ok": "pong"}
+    assert [results.value(id) for id in tried + linked] == [1] * 10 + ["after"] * 3
+    queue.wait_empty()
+    assert one.stop() == 0
+
+
 def test_a_silent_broker_is_noticed_within_two_heartbeats(own, worker, results):
     """C-64"""
     own.declare()

@@ -8,14 +8,14 @@ import shlex
 import subprocess
 import sys
 
-from .rabbitmq import RabbitMQ
+from .rabbitmq import BIN, RabbitMQ
 
 
 def main():
     with RabbitMQ(management=False) as rabbit:
         ctl = pathlib.Path(rabbit.dir) / "ctl"
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in rabbit.env.items())
-        ctl.write_text(f"#!/bin/sh\n{exports}exec /usr/lib/rabbitmq/bin/rabbitmqctl \"$@\"\n")
+        ctl.write_text(f"#!/bin/sh\n{exports}exec {BIN}/rabbitmqctl \"$@\"\n")
         ctl.chmod(0o755)
         env = {**os.environ, "SMALLAGE_TEST_AMQP": rabbit.url(), "SMALLAGE_TEST_RABBITMQCTL": str(ctl),
                "SMALLAGE_TEST_PYTHON": sys.executable}

@@ -13,7 +13,8 @@ import urllib.parse
 
 from . import keeper
 
-_BIN = "/usr/lib/rabbitmq/bin"
+# Another version than the distribution's may be tried.
+BIN = os.environ.get("SMALLAGE_TEST_RABBITMQ_BIN", "/usr/lib/rabbitmq/bin")
 
 
 class RabbitMQ:
@@ -94,7 +95,7 @@ class RabbitMQ:
         self.close()
 
     def start(self, timeout=90):
-        self.process = keeper.start([f"{_BIN}/rabbitmq-server"], env=self.env, cwd=self.dir,
+        self.process = keeper.start([f"{BIN}/rabbitmq-server"], env=self.env, cwd=self.dir,
                                     log=f"{self.dir}/console.log")
 
         def is_up():
@@ -155,7 +156,7 @@ class RabbitMQ:
 
     def ctl(self, *args, timeout=60):
         """rabbitmqctl; slow (a second), so prefer the methods below."""
-        done = subprocess.run([f"{_BIN}/rabbitmqctl", "-q", *args], env=self.env, cwd=self.dir,
+        done = subprocess.run([f"{BIN}/rabbitmqctl", "-q", *args], env=self.env, cwd=self.dir,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=timeout, check=False)
         if done.returncode:
@@ -193,6 +194,10 @@ class RabbitMQ:
 
     def delete_vhost(self, name):
         self.api("DELETE", f"/vhosts/{name}")
+
+    @property
+    def version(self):
+        return self.api("GET", "/overview")["rabbitmq_version"]
 
     def queues(self, vhost="%2F"):
         """{name: queue} with exact `messages_ready` and `messages_unacknowledged`."""

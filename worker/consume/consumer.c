@@ -375,7 +375,7 @@ void consumer_init(struct consumer *c, const struct config *config, const struct
 	c->finish.ctx = c;
 	c->qos_base = (config->autoscale_max ? config->autoscale_max : config->worker_concurrency) *
 		      config->worker_prefetch_multiplier;
-	c->qos_sent = c->qos_base;
+	c->qos_count = c->qos_sent = c->qos_base;
 	acks_prefetch(&c->finish.acks, c->qos_sent);
 	c->broker_label = label_of(config->broker_read_url);
 	if (consumer_has_writer(config))
@@ -426,7 +426,7 @@ int consumer_start(struct consumer *c, struct err *err)
 	c->finish.acks.broker = c->broker;
 	if (queues_declare(c, err) < 0)
 		return -1;
-	broker_qos(c->broker, c->qos_base);
+	broker_qos(c->broker, c->qos_base, 0);
 	broker_start(c->broker);
 	if (c->writer)
 		broker_start(c->writer);

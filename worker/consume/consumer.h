@@ -45,11 +45,11 @@ struct consumer {
 	uint64_t accepted; /* bodies that have begun */
 	struct finish finish;
 	struct task_message_options intake;
-	char *broker_label; /* the broker URL without its password, for the log */
-	char *writer_label; /* the same of the writer; NULL = there is none */
-	unsigned session;   /* current consumer session; 0 = none */
-	unsigned qos_base;  /* 0 = unlimited */
-	unsigned qos_sent;
+	char *broker_label;	      /* the broker URL without its password, for the log */
+	char *writer_label;	      /* the same of the writer; NULL = there is none */
+	unsigned session;	      /* current consumer session; 0 = none */
+	unsigned qos_base;	      /* 0 = unlimited */
+	unsigned qos_count, qos_sent; /* without and with what waits for its ETA */
 	size_t eta_streak; /* tasks due later received since the last one that could run */
 	bool is_up, was_up;
 	bool is_writer_up;

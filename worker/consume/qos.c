@@ -36,13 +36,18 @@ void qos_update(struct consumer *c)
 	size_t count = c->qos_base;
 
 	if (c->qos_base != 0)
-		count += waiting + headroom(c);
-	if (limit != 0 && count > limit)
-		count = limit > c->qos_base ? limit : c->qos_base;
-	if (count == c->qos_sent)
+		count += headroom(c);
+	else
+		waiting = 0;
+	if (limit != 0 && count + waiting > limit) {
+		count = c->qos_base;
+		waiting = limit > count ? limit - count : 0;
+	}
+	if (count == c->qos_count && count + waiting == c->qos_sent)
 		return;
-	c->qos_sent = (unsigned)count;
+	c->qos_count = (unsigned)count;
+	c->qos_sent = (unsigned)(count + waiting);
 	acks_prefetch(&c->finish.acks, c->qos_sent);
 	if (c->broker)
-		broker_qos(c->broker, c->qos_sent);
+		broker_qos(c->broker, c->qos_count, (unsigned)waiting);
 }

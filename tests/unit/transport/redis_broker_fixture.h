@@ -58,7 +58,7 @@ static inline void taker_open(struct fixture *x, struct taker *t, const char *qu
 
 		ck_assert_int_eq(broker_consume(t->broker, &def, &err), 0);
 	}
-	broker_qos(t->broker, prefetch);
+	broker_qos(t->broker, prefetch, 0);
 	broker_start(t->broker);
 	wait_until(&x->loop, t->is_up, 3000);
 }

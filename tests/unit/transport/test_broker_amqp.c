@@ -174,7 +174,7 @@ START_TEST(the_prefetch_count_holds_and_can_be_changed_while_consuming)
 	fixture_init(&f, fixture_url());
 	fixture_open(&f);
 	fixture_consume(&f, q, NULL);
-	broker_qos(f.broker, 3);
+	broker_qos(f.broker, 3, 0);
 	fixture_start(&f);
 	publish_numbers(&f, q, 20);
 	fixture_run(&f, 200);
@@ -182,11 +182,11 @@ START_TEST(the_prefetch_count_holds_and_can_be_changed_while_consuming)
 	broker_ack(f.broker, f.seen[0].session, f.seen[0].tag);
 	fixture_run(&f, 200);
 	ck_assert_uint_eq(f.seen_count, 4);
-	broker_qos(f.broker, 4);
-	broker_qos(f.broker, 5);
+	broker_qos(f.broker, 4, 0);
+	broker_qos(f.broker, 5, 0);
 	fixture_run(&f, 200);
 	ck_assert_uint_eq(f.seen_count, 6);
-	broker_qos(f.broker, 65538); /* above what the wire can say: no limit */
+	broker_qos(f.broker, 65538, 0); /* above what the wire can say: no limit */
 	f.acks_at_once = true;
 	ck_assert(fixture_wait(&f, &f.seen_count, 20, 3000));
 	for (unsigned i = 1; i < 6; i++)

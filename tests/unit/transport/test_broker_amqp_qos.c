@@ -17,7 +17,7 @@ static void begin(struct fixture *f, const char *queue, const char *arguments, u
 	fixture_init(f, fixture_url());
 	fixture_open(f);
 	fixture_consume(f, queue, arguments);
-	broker_qos(f->broker, count);
+	broker_qos(f->broker, count, 0);
 }
 
 /* The consumer's channel: "own shared". Other tests' connections are gone by now. */
@@ -55,10 +55,10 @@ START_TEST(one_queue_is_counted_on_its_own_until_the_count_changes) /* timeout 6
 	begin(&f, fixture_queue("own"), NULL, 7);
 	fixture_start(&f);
 	expect_counts(&f, "7 0");
-	broker_qos(f.broker, 8);
+	broker_qos(f.broker, 8, 0);
 	fixture_run(&f, 300);
 	expect_counts(&f, "0 8");
-	broker_qos(f.broker, 7);
+	broker_qos(f.broker, 7, 0);
 	fixture_run(&f, 300);
 	expect_counts(&f, "0 7");
 	fixture_close(&f);
@@ -121,7 +121,7 @@ START_TEST(changing_the_count_under_load_neither_loses_nor_repeats_a_message)
 		for (; acked < f.seen_count; acked++)
 			broker_ack(f.broker, f.seen[acked].session, f.seen[acked].tag);
 		/* Changes again and again, within turns of the loop and between them. */
-		broker_qos(f.broker, 4 + acked % 17);
+		broker_qos(f.broker, 4 + acked % 17, 0);
 	}
 	fixture_run(&f, 200);
 	ck_assert_uint_eq(f.seen_count, 600);
@@ -147,11 +147,50 @@ START_TEST(a_new_connection_begins_with_a_count_of_its_own) /* timeout 60 */
 		return;
 	begin(&f, fixture_queue("again"), NULL, 5);
 	fixture_start(&f);
-	broker_qos(f.broker, 6);
+	broker_qos(f.broker, 6, 0);
 	fixture_run(&f, 300);
 	fixture_ctl(&f, "close_all_connections test", NULL, 0);
 	ck_assert(fixture_wait(&f, &f.ups, 2, 10000));
 	expect_counts(&f, "6 0");
+	fixture_close(&f);
+}
+END_TEST
+
+static void holds(struct fixture *f, unsigned count)
+{
+	ck_assert(fixture_wait(f, &f->seen_count, count, 5000));
+	fixture_run(f, 300);
+	ck_assert_uint_eq(f->seen_count, count);
+}
+
+/* T-49 T-51 C-63 */
+START_TEST(what_waits_does_not_hold_up_a_consumer_with_a_count_of_its_own)
+{
+	struct fixture f;
+	const char *q = fixture_queue("quorum");
+
+	if (!fixture_url())
+		return;
+	begin(&f, q, "{\"x-queue-type\": \"quorum\"}", 4);
+	fixture_start(&f);
+	for (unsigned i = 0; i < 20; i++)
+		ck_assert_int_eq(fixture_publish(&f, q, "x", 1), 0);
+	holds(&f, 4);
+	broker_qos(f.broker, 4, 1); /* one is not worth it */
+	holds(&f, 4);
+	broker_qos(f.broker, 4, 2);
+	holds(&f, 8);
+	broker_qos(f.broker, 4, 4); /* four others are in hand */
+	holds(&f, 8);
+	broker_qos(f.broker, 4, 6);
+	holds(&f, 12);
+	for (unsigned i = 0; i < 12; i++)
+		broker_ack(f.broker, f.seen[i].session, f.seen[i].tag);
+	broker_qos(f.broker, 4, 0);
+	holds(&f, 16);
+	ck_assert_uint_eq(f.downs, 0);
+	for (unsigned i = 0; i < f.seen_count; i++)
+		ck_assert(!f.seen[i].is_redelivered);
 	fixture_close(&f);
 }
 END_TEST

@@ -219,7 +219,7 @@ START_TEST(prefetch_bounds_what_is_unacked)
 	}
 	open_with(&x, "");
 	consume(&x, "celery");
-	broker_qos(x.broker, 3);
+	broker_qos(x.broker, 3, 0);
 	broker_start(x.broker);
 	wait_until(&x.loop, x.seen == 3, 1000);
 	uv_run(&x.loop, UV_RUN_ONCE);
@@ -229,7 +229,7 @@ START_TEST(prefetch_bounds_what_is_unacked)
 	broker_ack(x.broker, 1, x.tags[1]); /* a second time: no one else's */
 	wait_until(&x.loop, x.seen == 4, 1000);
 	ck_assert_uint_eq(count(x.in, ".msg"), 6);
-	broker_qos(x.broker, 0);
+	broker_qos(x.broker, 0, 0);
 	wait_until(&x.loop, x.seen == 10, 1000);
 	tear_down(&x);
 }

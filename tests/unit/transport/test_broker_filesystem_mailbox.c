@@ -93,7 +93,7 @@ START_TEST(a_broadcast_reaches_every_mailbox_whatever_the_tasks_do)
 	set_up(&x);
 	open_with(&x, "");
 	consume(&x, "celery");
-	broker_qos(x.broker, 1);
+	broker_qos(x.broker, 1, 0);
 	listen_as(&x, &one, "w1@h.celery.pidbox");
 	broker_start(x.broker);
 	wait_until(&x.loop, x.ups == 1, 1000);
