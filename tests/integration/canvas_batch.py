@@ -116,8 +116,15 @@ def flat(value, path=""):
 
 def differences(one, other, names=("Celery", "the other")):
     """Lines that tell how two trees differ."""
-    left, right = flat(one), flat(other)
-    return [f"{path}: {left.get(path, '(nothing)')!r} in {names[0]}, "
-            f"{right.get(path, '(nothing)')!r} in {names[1]}"
-            for path in sorted(left.keys() | right.keys())
-            if left.get(path, ...) != right.get(path, ...)]
+    lines = []
+    for part in sorted(one.keys() | other.keys(), key=str):
+        if part not in one or part not in other:
+            there, what = (names[0], one[part]) if part in one else (names[1], other[part])
+            lines.append(f"{part}: only in {there}: {what}")
+            continue
+        left, right = flat(one[part]), flat(other[part])
+        lines += [f"{part} {path}: {left.get(path, '(nothing)')!r} in {names[0]}, "
+                  f"{right.get(path, '(nothing)')!r} in {names[1]}"
+                  for path in sorted(left.keys() | right.keys())
+                  if left.get(path, ...) != right.get(path, ...)]
+    return lines

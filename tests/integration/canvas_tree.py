@@ -95,11 +95,9 @@ class Leavings:
         return found
 
     def _children(self, id):
-        """A chord's error has those of whoever was the last part: that is chance."""
-        record = self.records[id]
-        result = record.get("result")
-        is_chord_error = isinstance(result, dict) and result.get("exc_type") == "ChordError"
-        return () if is_chord_error else record.get("children") or ()
+        """What never ran has no children; Celery shows what else the task sent that found that it
+        would never run."""
+        return self.records[id].get("children") or () if id in self.runs else ()
 
     def _sort_key(self, id):
         seen = self.runs[id].seen
