@@ -142,27 +142,33 @@ struct route {
 	char *key;
 };
 
+static void tell_no_route(struct broker_redis *r, const char *key, bool is_too_large)
+{
+	auto_free char *text = mem_printf(
+		"An unacked message cannot be put back: %s its exchange for key "
+		"'%.200s'; it stays in '%.200s'",
+		is_too_large ? "too much is bound to" : "nothing is bound to", key, r->unacked);
+
+	redis_notice(r, false, text);
+}
+
 static void on_route(void *ctx, const redisReply *reply)
 {
 	struct route *route = ctx;
 	struct redis_back *back = route->back;
 	struct broker_redis *r = back->owner;
+	bool is_too_large = reply != NULL && reply->type == REDIS_REPLY_INTEGER;
 	size_t count = 0;
 
 	if (reply != NULL && reply->type == REDIS_REPLY_ARRAY) {
 		back->queues = mem_calloc(QUEUES_MOST + 1, sizeof(char *));
 		for (size_t i = 0; i < reply->elements; i++)
 			add_route(back, &count, route->key, reply->element[i]);
-		if (count == 0) {
-			auto_free char *text = mem_printf(
-				"An unacked message cannot be put back: nothing is bound to its "
-				"exchange for key '%.200s'; it stays in '%.200s'",
-				route->key, r->unacked);
-
-			redis_notice(r, false, text);
-			back_free(back);
-			back = NULL;
-		}
+	}
+	if (is_too_large || (back->queues && count == 0)) {
+		tell_no_route(r, route->key, is_too_large);
+		back_free(back);
+		back = NULL;
 	}
 	if (back) {
 		list_remove(&back->node);
@@ -177,12 +183,11 @@ static void route_ask(struct redis_back *back, const struct redis_record *record
 {
 	struct broker_redis *r = back->owner;
 	auto_free char *key = redis_binding_key(&r->options, record->exchange);
-	const struct redis_arg args[] = {REDIS_ARG("SMEMBERS"), {key, strlen(key)}};
 	struct route *route = mem_calloc(1, sizeof(*route));
 
 	route->back = back;
 	route->key = mem_strdup(record->key);
-	if (redis_conn_command(r->conn, args, 2, on_route, route) < 0)
+	if (redis_script_ask_table(&r->scripts, r->conn, key, on_route, route) < 0)
 		on_route(route, NULL);
 }
 

@@ -336,11 +336,13 @@ static void on_routed(void *ctx, struct redis_letter *letter, const struct err *
 		pump(o);
 		return;
 	}
-	if (!why && uv_now(o->wire->loop) - o->unrouted_told_ms >= UNROUTED_TELL_MS) {
+	if ((!why || why->code == ERR_LIMIT) &&
+	    uv_now(o->wire->loop) - o->unrouted_told_ms >= UNROUTED_TELL_MS) {
 		o->unrouted_told_ms = uv_now(o->wire->loop);
 		text = mem_printf("a message to exchange '%.100s' with routing key '%.100s' goes "
-				  "to no queue: nothing is bound to it",
-				  letter->exchange, letter->routing_key);
+				  "to no queue: %s",
+				  letter->exchange, letter->routing_key,
+				  why ? why->text : "nothing is bound to it");
 		o->wire->notice(o->wire->ctx, false, text);
 	}
 	letter_end(o, letter, why);

@@ -159,11 +159,16 @@ static void on_table(void *ctx, const redisReply *reply)
 	struct lookup *lookup = ctx;
 	struct redis_router *r = lookup->router;
 	bool is_table = reply && reply->type == REDIS_REPLY_ARRAY;
-	bool is_final = reply && reply->type == REDIS_REPLY_ERROR &&
-			redis_answer_class(reply->str) == REDIS_ANSWER_FINAL;
+	bool is_refused = reply && reply->type == REDIS_REPLY_ERROR &&
+			  redis_answer_class(reply->str) == REDIS_ANSWER_FINAL;
+	bool is_too_large = reply && reply->type == REDIS_REPLY_INTEGER;
+	bool is_final = is_refused || is_too_large;
 	struct err err = {0};
 
-	if (is_final)
+	if (is_too_large)
+		err_set(&err, ERR_LIMIT, "exchange '%.100s' has %lld bindings, more than %d",
+			lookup->exchange, reply->integer, REDIS_TABLE_MOST);
+	if (is_refused)
 		err_set(&err, ERR_REFUSED, "the bindings of exchange '%.100s': %.200s",
 			lookup->exchange, reply->str);
 	while (!list_is_empty(&lookup->letters)) {
@@ -184,14 +189,13 @@ static void on_table(void *ctx, const redisReply *reply)
 static struct lookup *lookup_open(struct redis_router *r, const char *exchange)
 {
 	auto_free char *key = redis_binding_key(r->wire->options, exchange);
-	const struct redis_arg args[] = {REDIS_ARG("SMEMBERS"), {key, strlen(key)}};
 	struct lookup *lookup = mem_calloc(1, sizeof(*lookup));
 
 	lookup->router = r;
 	lookup->exchange = mem_strdup(exchange);
 	list_init(&lookup->letters);
 	list_append(&r->lookups, &lookup->node);
-	if (redis_conn_command(r->wire->conn, args, 2, on_table, lookup) == 0)
+	if (redis_script_ask_table(r->wire->scripts, r->wire->conn, key, on_table, lookup) == 0)
 		return lookup;
 	list_remove(&lookup->node);
 	free(lookup->exchange);

@@ -255,6 +255,10 @@ static const char reap[] = "local left = redis.call('PTTL', KEYS[1])\n"
 			   "end\n"
 			   "return 0\n";
 
+static const char table[] = "local n = redis.call('SCARD', KEYS[1])\n"
+			    "if n > tonumber(ARGV[1]) then return n end\n"
+			    "return redis.call('SMEMBERS', KEYS[1])\n";
+
 static const char *const texts[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SCRIPT_TAKE] = take,	    [REDIS_SCRIPT_READ] = read_records,
 	[REDIS_SCRIPT_PUT_BACK] = put_back, [REDIS_SCRIPT_SET_ASIDE] = set_aside,
@@ -263,8 +267,18 @@ static const char *const texts[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SCRIPT_UNLOCK] = unlock,	    [REDIS_SCRIPT_BIND] = bind_until,
 	[REDIS_SCRIPT_UNBIND] = unbind,	    [REDIS_SCRIPT_PUBLISH] = publish,
 	[REDIS_SCRIPT_REPLY] = reply_to,    [REDIS_SCRIPT_POST] = post_to,
-	[REDIS_SCRIPT_REAP] = reap,
+	[REDIS_SCRIPT_REAP] = reap,	    [REDIS_SCRIPT_TABLE] = table,
 };
+
+/* Not often called: their text goes along each time, so that a server that forgot its scripts
+ * (SCRIPT FLUSH) does not cost what nobody would send again. */
+static bool is_rare(enum redis_script script)
+{
+	return script == REDIS_SCRIPT_BURY || script == REDIS_SCRIPT_UNLOCK ||
+	       script == REDIS_SCRIPT_BIND || script == REDIS_SCRIPT_UNBIND ||
+	       script == REDIS_SCRIPT_POST || script == REDIS_SCRIPT_REAP ||
+	       script == REDIS_SCRIPT_TABLE;
+}
 
 void redis_scripts_init(struct redis_scripts *s)
 {
@@ -288,7 +302,7 @@ void redis_scripts_reset(struct redis_scripts *s)
 int redis_script_call(struct redis_scripts *s, struct redis_conn *conn, enum redis_script script,
 		      struct redis_arg *args, int argc, redis_conn_reply_fn *fn, void *ctx)
 {
-	if (s->needs_text[script]) {
+	if (s->needs_text[script] || is_rare(script)) {
 		args[0] = REDIS_ARG("EVAL");
 		args[1] = (struct redis_arg){texts[script], strlen(texts[script])};
 	} else {
@@ -299,6 +313,16 @@ int redis_script_call(struct redis_scripts *s, struct redis_conn *conn, enum red
 		return -1;
 	s->needs_text[script] = false;
 	return 0;
+}
+
+int redis_script_ask_table(struct redis_scripts *s, struct redis_conn *conn, const char *key,
+			   redis_conn_reply_fn *fn, void *ctx)
+{
+	char most[16];
+	struct redis_arg args[] = {{0}, {0}, REDIS_ARG("1"), {key, strlen(key)}, {most, 0}};
+
+	args[4].len = (size_t)snprintf(most, sizeof(most), "%d", REDIS_TABLE_MOST);
+	return redis_script_call(s, conn, REDIS_SCRIPT_TABLE, args, 5, fn, ctx);
 }
 
 bool redis_script_is_gone(struct redis_scripts *s, enum redis_script script,

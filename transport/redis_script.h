@@ -1,6 +1,7 @@
 /*
  * The Lua scripts of the Redis broker. A script is sent by its digest; the first call on a
- * connection, and the one after a NOSCRIPT, carries its text and so loads it.
+ * connection, and the one after a NOSCRIPT, carries its text and so loads it. Those that are seldom
+ * called always carry it.
  *
  * Each begins with a command that a server at its memory limit allows, so that taking, answering
  * and staying alive go on there: what follows the first write of a script is not refused.
@@ -62,9 +63,13 @@ enum redis_script {
 	/* KEYS: a list, bindings of its exchange, those that last. ARGV: member, ms; "1" = in any
 	 * case. Unbinds and deletes it when it has no longer than those ms to live. */
 	REDIS_SCRIPT_REAP,
+	/* KEYS: bindings of an exchange. ARGV: most. Answer: all of them, or how many there are. */
+	REDIS_SCRIPT_TABLE,
 	REDIS_SCRIPT_COUNT,
 };
 
+/* Of one exchange; more are not looked at. */
+#define REDIS_TABLE_MOST 50000
 /* What is put before the id of a node that was taken for dead. */
 #define REDIS_NODE_DEAD "dead:"
 /* The epoch of a node is the upper part of its number. */
@@ -78,6 +83,9 @@ struct redis_scripts {
 void redis_scripts_init(struct redis_scripts *s);
 /* A new connection: another server may be behind it. */
 void redis_scripts_reset(struct redis_scripts *s);
+/* Asks for the bindings in this set: REDIS_SCRIPT_TABLE. */
+int redis_script_ask_table(struct redis_scripts *s, struct redis_conn *conn, const char *key,
+			   redis_conn_reply_fn *fn, void *ctx);
 /* As redis_conn_command; args[0] and args[1] are filled in, the number of keys and so on follow. */
 int redis_script_call(struct redis_scripts *s, struct redis_conn *conn, enum redis_script script,
 		      struct redis_arg *args, int argc, redis_conn_reply_fn *fn, void *ctx);

@@ -9,7 +9,8 @@
 #include "base/text.h"
 #include "transport/broker_redis.h"
 
-#define FOUND_MOST 10000000
+#define FOUND_MOST   10000000
+#define EXPIRED_MOST ((size_t)10000) /* at once */
 
 static int compare(const void *a, const void *b)
 {
@@ -268,7 +269,8 @@ static void look_for_expired(struct broker_redis *r)
 	uuid4(r->sweep.token);
 	snprintf(hold, sizeof(hold), "%.0f", hold_ms < 1 ? 1 : hold_ms);
 	snprintf(timeout, sizeof(timeout), "%.3f", r->options.visibility_timeout_s);
-	snprintf(most, sizeof(most), "%zu", r->options.restore_limit);
+	snprintf(most, sizeof(most), "%zu",
+		 r->options.restore_limit < EXPIRED_MOST ? r->options.restore_limit : EXPIRED_MOST);
 	args[6].len = strlen(hold);
 	args[7].len = strlen(timeout);
 	args[8].len = strlen(most);

@@ -251,3 +251,20 @@ START_TEST(rubbish_in_a_mailbox_is_told_once)
 	fixture_close(&x);
 }
 END_TEST
+
+/* C-50 */
+START_TEST(a_server_that_forgets_its_scripts_costs_no_answer)
+{
+	struct fixture x;
+
+	fixture_open(&x, NULL);
+	wait_until(&x.loop, x.a.settled == 1, 3000);
+	for (int i = 1; i <= 3; i++) {
+		post(&x.a, "", "direct", "fresh");
+		wait_until(&x.loop, ask(&x, "LLEN fresh") == i, 3000);
+		ask(&x, "SCRIPT FLUSH");
+	}
+	ck_assert_uint_eq(x.a.letters.post.dropped, 0);
+	fixture_close(&x);
+}
+END_TEST

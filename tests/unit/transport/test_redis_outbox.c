@@ -218,3 +218,23 @@ START_TEST(scripts_that_are_forgotten_are_sent_again)
 	fixture_close(&x);
 }
 END_TEST
+
+START_TEST(an_exchange_with_too_many_bindings_costs_a_message_and_not_the_connection)
+{
+	static const char fill[] =
+		"for i = 1, 70000 do redis.call('SADD', KEYS[1], i) end return 1";
+	struct fixture x;
+
+	fixture_open(&x, NULL);
+	wait_until(&x.loop, x.a.settled == 1, 3000);
+	ask(&x, "EVAL %s 1 _kombu.binding.crowded", fill);
+	publish(&x.a, "crowded", "key", "1");
+	publish(&x.a, "", "q", "2");
+	wait_until(&x.loop, x.a.published == 1 && x.a.refused == 1, 3000);
+	ck_assert(strstr(x.a.last_err.text, "70000 bindings") != NULL);
+	ck_assert(strstr(x.a.last_notice, "70000 bindings") != NULL);
+	ck_assert_int_eq(ask(&x, "LLEN q"), 1);
+	ck_assert_uint_eq(x.a.settled, 1);
+	fixture_close(&x);
+}
+END_TEST
