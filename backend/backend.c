@@ -2,9 +2,12 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+
 static const struct backend_driver *const drivers[] = {
-	&backend_redis_driver, &backend_file_driver,	 &backend_rpc_driver,
-	&backend_sql_driver,   &backend_disabled_driver,
+	&backend_redis_driver, &backend_file_driver,	  &backend_rpc_driver,
+	&backend_sql_driver,   &backend_memcached_driver, &backend_disabled_driver,
 };
 
 static bool driver_speaks(const struct backend_driver *driver, const char *scheme, size_t len)
@@ -31,7 +34,7 @@ struct backend *backend_open(const struct backend_options *options, struct err *
 			return drivers[i]->open(&effective, err);
 	err_set(err, ERR_UNSUPPORTED,
 		"result_backend: '%.*s' is not spoken here; use redis://, redis+socket://, rpc://, "
-		"db+postgresql://, db+sqlite:///, file:// or disabled://",
+		"db+postgresql://, db+sqlite:///, cache+memcached://, file:// or disabled://",
 		scheme_len > 40 ? 40 : (int)scheme_len, url);
 	return NULL;
 }
@@ -76,6 +79,12 @@ void backend_chord_end(struct backend *b, const struct backend_chord_end *end,
 	b->driver->chord_end(b, end, done, ctx);
 }
 
+void backend_cleanup(struct backend *b)
+{
+	if (b->driver->cleanup)
+		b->driver->cleanup(b);
+}
+
 bool backend_is_full(const struct backend *b)
 {
 	return b->driver->is_full(b);
@@ -90,4 +99,23 @@ void backend_stats(const struct backend *b, struct backend_stats *ret_stats)
 {
 	memset(ret_stats, 0, sizeof(*ret_stats));
 	b->driver->stats(b, ret_stats);
+}
+
+json_t *driver_options_read(const char *text, struct err *err)
+{
+	json_t *options = text && *text ? pyjson_load(text, strlen(text), err) : json_object();
+
+	if (!options)
+		err_prefix(err, "result_backend_transport_options: ");
+	return options;
+}
+
+/* Celery adds "_" to a prefix that does not end in a separator of its own. */
+char *driver_key_prefix(const json_t *options)
+{
+	const char *prefix = json_string_value(json_object_get(options, "global_keyprefix"));
+	size_t len = prefix ? strlen(prefix) : 0;
+
+	return mem_printf("%s%s", len ? prefix : "",
+			  len && strchr(":_-.", prefix[len - 1]) == NULL ? "_" : "");
 }

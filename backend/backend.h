@@ -172,6 +172,9 @@ void backend_chord_part(struct backend *b, const struct backend_chord_part *part
 			const struct backend_chord_events *events, void *ctx);
 void backend_chord_end(struct backend *b, const struct backend_chord_end *end,
 		       backend_done_fn *done, void *ctx);
+/* Removes what has expired, where the store does not do so by itself (files, tables). In time:
+ * nobody waits for it. */
+void backend_cleanup(struct backend *b);
 bool backend_is_full(const struct backend *b);
 /* Flushes what waits within the deadline, then on_closed; the backend is freed after that. */
 void backend_close(struct backend *b, double deadline_s);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/file_cleanup.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/list.h"
@@ -306,6 +307,13 @@ static void file_get(struct backend *b, const char *task_id, backend_got_fn *don
 	op_add((struct backend_file *)b, task_id, 0, ctx)->got = done;
 }
 
+static void cleanup(struct backend *b)
+{
+	const struct backend_file *f = (const struct backend_file *)b;
+
+	file_cleanup(f->options.loop, f->folder, f->options.result_expires_s);
+}
+
 static bool file_is_full(const struct backend *b)
 {
 	const struct backend_file *f = (const struct backend_file *)b;
@@ -343,6 +351,7 @@ const struct backend_driver backend_file_driver = {
 	.store = file_store,
 	.get = file_get,
 	.chords = BACKEND_CHORDS_POLLED,
+	.cleanup = cleanup,
 	.is_full = file_is_full,
 	.close = file_close,
 	.stats = file_stats,

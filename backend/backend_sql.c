@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backend/sql.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #define BATCH_OPS   256
@@ -39,6 +40,7 @@ static void op_free(struct pending_op *base)
 	struct sql_op *op = (struct sql_op *)base;
 
 	str_clear(&op->bytes);
+	free(op->statement);
 	free(op);
 }
 
@@ -300,6 +302,40 @@ static void sql_get(struct backend *b, const char *task_id, backend_got_fn *got,
 	run_batch(s);
 }
 
+static void on_cleaned(void *ctx, const struct err *err)
+{
+	const struct backend_sql *s = ctx;
+	auto_free char *text = NULL;
+
+	if (!err)
+		return;
+	text = mem_printf("keeps what has expired: %s", err->text);
+	pending_notice(&s->pending, true, text);
+}
+
+static void clean(struct backend_sql *s, char *statement)
+{
+	const struct backend_record record = {.task_id = "celery.backend_cleanup"};
+	struct sql_op *op = op_new();
+
+	op->statement = statement;
+	pending_add_store(&s->pending, &op->base, &record, strlen(statement), on_cleaned, s);
+}
+
+static void sql_cleanup(struct backend *b)
+{
+	struct backend_sql *s = (struct backend_sql *)b;
+	double expires_s = s->pending.options.result_expires_s;
+	char *task, *group;
+
+	if (expires_s <= 0)
+		return;
+	sql_cleanup_texts(&s->names, clock_wall_us() - (int64_t)(expires_s * 1e6), &task, &group);
+	clean(s, task);
+	clean(s, group);
+	run_batch(s);
+}
+
 static bool sql_is_full(const struct backend *b)
 {
 	return pending_is_full(&((const struct backend_sql *)b)->pending);
@@ -337,6 +373,7 @@ const struct backend_driver backend_sql_driver = {
 	.store = sql_store,
 	.get = sql_get,
 	.chords = BACKEND_CHORDS_POLLED,
+	.cleanup = sql_cleanup,
 	.is_full = sql_is_full,
 	.close = sql_close,
 	.stats = sql_stats,

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/driver.h"
 #include "base/mem.h"
-#include "protocol/pyjson.h"
 
 /* celery/backends/redis.py, on_chord_part_return() */
 #define JOIN_S	    5.0
@@ -15,13 +15,9 @@
  * broker_connection_timeout. */
 #define PUBLISH_S 21
 
-/* Celery adds "_" to a prefix that does not end in a separator of its own. */
-static struct redis_arg key_prefix(const json_t *options, const char *celery)
+static struct redis_arg key_prefix(const char *global, const char *celery)
 {
-	const char *prefix = json_string_value(json_object_get(options, "global_keyprefix"));
-	size_t len = prefix ? strlen(prefix) : 0;
-	char *text = mem_printf("%s%s%s", len ? prefix : "",
-				len && strchr(":_-.", prefix[len - 1]) == NULL ? "_" : "", celery);
+	char *text = mem_printf("%s%s", global, celery);
 
 	return (struct redis_arg){text, strlen(text)};
 }
@@ -59,16 +55,14 @@ static void read_times(struct redis_keys *k, const struct backend_options *optio
 
 int redis_keys_read(struct redis_keys *k, const struct backend_options *options, struct err *err)
 {
-	json_auto_t *root = NULL;
-	const char *text = options->transport_options;
+	json_auto_t *root = driver_options_read(options->transport_options, err);
 
-	if (text && *text) {
-		root = pyjson_load(text, strlen(text), err);
-		if (root == NULL)
-			return err_prefix(err, "result_backend_transport_options: ");
-	}
-	k->task = key_prefix(root, "celery-task-meta-");
-	k->group = key_prefix(root, "celery-taskset-meta-");
+	if (!root)
+		return -1;
+	auto_free char *prefix = driver_key_prefix(root);
+
+	k->task = key_prefix(prefix, "celery-task-meta-");
+	k->group = key_prefix(prefix, "celery-taskset-meta-");
 	k->is_ordered = !json_is_false(json_object_get(root, "result_chord_ordered"));
 	read_times(k, options);
 	return 0;

@@ -45,6 +45,7 @@ struct sql_op {
 	struct str bytes;
 	struct sql_value values[SQL_COLUMN_COUNT]; /* to store, or as they were read */
 	bool is_found;				   /* a read: there is such a row */
+	char *statement;			   /* neither a store nor a read: this, as it is */
 	/* For the engine to say: committed, or refused for good (`err`). */
 	bool has_ended;
 	struct err err;
@@ -74,6 +75,10 @@ void sql_add_store(struct str *out, enum sql_dialect dialect, const struct sql_n
 		   unsigned columns, bool is_revoke);
 void sql_add_read(struct str *out, enum sql_dialect dialect, const struct sql_names *n,
 		  unsigned columns);
+
+/* What has ended before this time; *ret_group: the same of groups. To be freed. */
+void sql_cleanup_texts(const struct sql_names *n, int64_t before_us, char **ret_task,
+		       char **ret_group);
 
 void sql_op_set(struct sql_op *op, enum sql_column column, const void *data, size_t len);
 /* NULL when the column is NULL. */

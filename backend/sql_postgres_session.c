@@ -147,6 +147,9 @@ static int send_op(struct postgres_engine *e, const struct sql_op *op)
 	const struct str *text = op->base.is_revoke ? &e->revoke : &e->store;
 	int count = 0;
 
+	if (op->statement)
+		return e->lib.send_query_params(e->conn, op->statement, 0, NULL, NULL, NULL, NULL,
+						0);
 	if (op->base.got) {
 		values[0] = op->base.id;
 		return e->lib.send_query_params(e->conn, e->read.data, 1, NULL, values, NULL, NULL,

@@ -254,6 +254,8 @@ static int run_op(struct sqlite_engine *e, struct sql_op *op)
 
 	if (op->has_ended)
 		return 0;
+	if (op->statement)
+		return run(e, op->statement);
 	if (op->base.got)
 		e->lib.bind_text(statement, 1, op->base.id, -1, SQLITE_STATIC);
 	else

@@ -12,6 +12,7 @@
 #include "protocol/pyjson.h"
 
 #define OP_BYTES_MAX STR_MAX_DEFAULT
+#define DATE_SIZE    48
 
 enum type { TYPE_ID, TYPE_NAME, TYPE_STATUS, TYPE_TEXT, TYPE_BYTES, TYPE_TIME, TYPE_INT };
 
@@ -252,6 +253,25 @@ void sql_add_read(struct str *out, enum sql_dialect dialect, const struct sql_na
 		 dialect == SQL_POSTGRES ? "$1" : "?1");
 }
 
+/* Without an offset: UTC, as SQLAlchemy writes it into SQLite. */
+static void date_format(char text[DATE_SIZE], int64_t unix_us)
+{
+	char iso[40];
+
+	iso8601_format(unix_us, 0, iso);
+	snprintf(text, DATE_SIZE, "%.10s %.8s.%06d", iso, iso + 11, (int)(unix_us % 1000000));
+}
+
+void sql_cleanup_texts(const struct sql_names *n, int64_t before_us, char **ret_task,
+		       char **ret_group)
+{
+	char date[DATE_SIZE];
+
+	date_format(date, before_us);
+	*ret_task = mem_printf("DELETE FROM %s WHERE date_done < '%s'", n->task, date);
+	*ret_group = mem_printf("DELETE FROM %s WHERE date_done < '%s'", n->group, date);
+}
+
 /* Rows */
 
 void sql_op_set(struct sql_op *op, enum sql_column column, const void *data, size_t len)
@@ -287,15 +307,13 @@ static int set_encoded(struct sql_op *op, enum sql_column column, struct span js
 	return 0;
 }
 
-/* Without an offset: UTC, as SQLAlchemy writes it into SQLite. */
 static void set_date(struct sql_op *op, int64_t unix_us)
 {
-	char iso[40], text[48];
+	char text[DATE_SIZE];
 
 	if (unix_us == 0)
 		return;
-	iso8601_format(unix_us, 0, iso);
-	snprintf(text, sizeof(text), "%.10s %.8s.%06d", iso, iso + 11, (int)(unix_us % 1000000));
+	date_format(text, unix_us);
 	set_text(op, SQL_DATE_DONE, text);
 }
 

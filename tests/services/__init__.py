@@ -5,6 +5,7 @@
 Everything started here ends with the process that started it, also when that is killed.
 """
 from .keeper import free_port, wait_for_port
+from .memcached import Memcached
 from .postgres import Postgres
 from .prometheus import Prometheus
 from .rabbitmq import RabbitMQ
@@ -15,5 +16,5 @@ from .smtp import Smtp
 from .tls import Authority
 from .twilio import Twilio
 
-__all__ = ["Authority", "Postgres", "Prometheus", "RabbitMQ", "Redis", "Relay", "Sentinels", "Smtp",
-           "Twilio", "free_port", "wait_for_port"]
+__all__ = ["Authority", "Memcached", "Postgres", "Prometheus", "RabbitMQ", "Redis", "Relay", "Sentinels",
+           "Smtp", "Twilio", "free_port", "wait_for_port"]

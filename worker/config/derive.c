@@ -124,10 +124,28 @@ static int derive_files(struct config_store *s, const char *why, struct err *err
 	return 0;
 }
 
-/* The name alone: database_url says where. */
-static bool is_database(const char *backend)
+/* A name alone: another setting says where. */
+static bool derive_place(struct config_store *s, const char *backend)
 {
-	return backend && (strcmp(backend, "db") == 0 || strcmp(backend, "database") == 0);
+	static const struct {
+		const char *name, *setting, *lead;
+	} places[] = {
+		{"db", "database_url", "db+"},
+		{"database", "database_url", "db+"},
+		{"cache", "cache_backend", "cache+"},
+	};
+
+	for (size_t i = 0; backend && i < sizeof(places) / sizeof(places[0]); i++) {
+		auto_free char *url = NULL;
+
+		if (strcmp(backend, places[i].name) != 0 || !is_set(s, places[i].setting))
+			continue;
+		url = mem_printf("%s%s", places[i].lead, config_store_text(s, places[i].setting));
+		config_store_derive(s, "result_backend", url,
+				    config_store_get(s, places[i].setting)->where);
+		return true;
+	}
+	return false;
 }
 
 static int derive_backend(struct config_store *s, const char *redis, const char *where,
@@ -135,13 +153,8 @@ static int derive_backend(struct config_store *s, const char *redis, const char 
 {
 	const char *backend = config_store_text(s, "result_backend");
 
-	if (is_database(backend) && is_set(s, "database_url")) {
-		auto_free char *url = mem_printf("db+%s", config_store_text(s, "database_url"));
-
-		config_store_derive(s, "result_backend", url,
-				    config_store_get(s, "database_url")->where);
+	if (derive_place(s, backend))
 		return 0;
-	}
 	if ((!backend || !backend[0]) && redis &&
 	    config_store_get(s, "result_backend")->origin == CONFIG_FROM_DEFAULT)
 		config_store_derive(s, "result_backend", redis, where);

@@ -86,6 +86,7 @@ const struct config_row config_rows_connection[] = {
 	 .help = "Where results go: redis://:password@host:6379/0, rediss://..., "
 		 "sentinel://..., rpc:// (to the client, over the broker), "
 		 "db+postgresql://user:password@host/name, db+sqlite:////folder/file.db, "
+		 "cache+memcached://host:11211, "
 		 "file:///folder, "
 		 "disabled://. Unset: as Celery none, or files when broker_url is unset too.",
 	 .option = "result-backend",

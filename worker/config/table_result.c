@@ -55,6 +55,12 @@ const struct config_row config_rows_result[] = {
 	 .old = {"CELERY_RESULT_DBURI"},
 	 .help = "Where the tables are when result_backend is just db or database: "
 		 "postgresql://..., sqlite:////folder/file.db."},
+	{.name = "cache_backend",
+	 .type = CONFIG_URL,
+	 .field = CONFIG_NO_FIELD,
+	 .old = {"CELERY_CACHE_BACKEND"},
+	 .help = "Where memcached is when result_backend is just cache: "
+		 "memcached://host:11211."},
 	{.name = "database_table_names",
 	 .type = CONFIG_JSON,
 	 .field = FIELD(database_table_names),

@@ -1,7 +1,9 @@
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -69,6 +71,7 @@ static void set_up(struct fixture *x)
 	auto_free char *url = NULL;
 	struct backend_options options = {.loop = &x->loop,
 					  .max_waiting_bytes = 100,
+					  .result_expires_s = 86400,
 					  .on_notice = on_notice,
 					  .on_room = on_room,
 					  .on_closed = on_closed,
@@ -226,6 +229,33 @@ START_TEST(get_gives_the_record_or_nothing)
 	x.has_got = false;
 	store(&x, "id", SUCCESS);
 	backend_get(x.backend, "id", on_got, &x);
+	wait_until(&x.loop, x.has_got, 1000);
+	ck_assert_str_eq(x.got, SUCCESS);
+	tear_down(&x);
+}
+END_TEST
+
+/* T-150 */
+START_TEST(files_that_have_expired_are_removed)
+{
+	static const char *const names[] = {"celery-task-meta-old", "celery-taskset-meta-old",
+					    "celery-task-meta-new", "other"};
+	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	struct fixture x;
+
+	set_up(&x);
+	auto_free char *old = mem_printf("%s/a/b/celery-taskset-meta-old", x.folder);
+
+	for (size_t i = 0; i < 4; i++) {
+		auto_free char *path = mem_printf("%s/a/b/%s", x.folder, names[i]);
+
+		ck_assert_int_eq(file_write(path, SUCCESS, strlen(SUCCESS), NULL), 0);
+		if (i != 2)
+			ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+	}
+	backend_cleanup(x.backend);
+	wait_until(&x.loop, access(old, F_OK) != 0, 3000);
+	backend_get(x.backend, "new", on_got, &x);
 	wait_until(&x.loop, x.has_got, 1000);
 	ck_assert_str_eq(x.got, SUCCESS);
 	tear_down(&x);

@@ -66,6 +66,7 @@ static void set_up(struct fixture *x, const char *below)
 	auto_free char *url = NULL;
 	struct backend_options options = {.loop = &x->loop,
 					  .max_waiting_bytes = 20000,
+					  .result_expires_s = 86400,
 					  .on_notice = on_notice,
 					  .on_room = on_room,
 					  .on_closed = on_closed,
@@ -223,6 +224,20 @@ START_TEST(what_cannot_be_stored_in_time_is_told)
 	ck_assert_uint_eq(x.done, 1);
 	ck_assert_uint_eq(x.failed, 1);
 	ck_assert_int_eq(x.last.code, ERR_TIMEOUT);
+}
+END_TEST
+
+/* T-150 */
+START_TEST(rows_that_have_expired_are_removed)
+{
+	struct fixture x;
+
+	set_up(&x, "a.db");
+	store(&x, "old", TASK_SUCCESS, "1");
+	wait_until(&x.loop, x.done == 1, 3000);
+	backend_cleanup(x.backend);
+	ck_assert_ptr_null(read_back(&x, "old"));
+	tear_down(&x);
 }
 END_TEST
 
