@@ -72,6 +72,8 @@ def features(node, is_later=False):
         found.add("chord started by the worker" if is_later else "chord")
     elif is_later and node.kind in ("group", "chain"):
         found.add(f"{node.kind} started by the worker")
+    if node.name == "swap" and ends_in_group(node.inner):
+        found.add("chord started by the worker")  # its results are gathered
     if node.kind == "task" and node.name in ("swap", "grow", "send", "note_failure"):
         found.add(node.name)
     if node.kind in ("map", "starmap", "chunks"):

@@ -120,4 +120,4 @@ def note_error(id, *, tag=""):
 @task
 def note_failure(request, exc, traceback):
     """An errback of the new style: called in the worker of the task that failed."""
-    write_line(f"{request.id} {type(exc).__name__} {exc}")
+    write_line(f"{request.id} {type(exc).__name__} {json.dumps(exc.args)}")

@@ -101,6 +101,34 @@ static json_t *send(struct sm_job *job)
 	return mark(job);
 }
 
+/* Replaces itself. */
+static json_t *swap(struct sm_job *job)
+{
+	return sm_replace(job, json_incref(sm_json(job, "sig")));
+}
+
+/* Adds to the chord that it is part of. */
+static json_t *grow(struct sm_job *job)
+{
+	if (!sm_add_to_chord(job, json_incref(sm_json(job, "sig"))))
+		return NULL;
+	return mark(job);
+}
+
+/* An errback of the new style: called in the worker of the task that failed. */
+static json_t *note_failure(struct sm_job *job)
+{
+	const json_t *exc = sm_json(job, "exc");
+	const char *id = json_string_value(json_object_get(sm_json(job, "request"), "id"));
+	char *args = json_dumps(json_object_get(exc, "exc_message"), JSON_ENCODE_ANY);
+
+	write_line(sm_printf(job, "%s %s %s", id ? id : "",
+			     json_string_value(json_object_get(exc, "exc_type")),
+			     args ? args : ""));
+	free(args);
+	return json_null();
+}
+
 /* An errback of the old style: a task of its own. */
 static json_t *note_error(struct sm_job *job)
 {
@@ -124,9 +152,13 @@ TASK(give_up, VALUE, give_up, .max_retries = 1);
 TASK(skip, VALUE, skip);
 TASK(turn_down, VALUE, turn_down);
 TASK(send, VALUE ", sig = None", send);
+TASK(swap, VALUE ", sig = None", swap);
+TASK(grow, VALUE ", sig = None", grow);
+TASK(note_failure, "request, exc, traceback", note_failure, .is_errback = true);
 TASK(note_error, "id, *, tag = \"\"", note_error);
 
 SM_PLUGIN(.name = "canvastasks", .version = "1",
 	  .tasks = SM_TASKS(&mark_task, &quiet_task, &nap_task, &size_task, &draw_task, &tell_task,
 			    &fail_task, &again_task, &give_up_task, &skip_task, &turn_down_task,
-			    &send_task, &note_error_task));
+			    &send_task, &swap_task, &grow_task, &note_failure_task,
+			    &note_error_task));
