@@ -9,24 +9,26 @@
 /* The order of Celery, per kind of outcome (docs/ARCHITECTURE.md says why it is not uniform). */
 static step_fn *const finish_plan[OUTCOME_KIND_COUNT][10] = {
 	[OUTCOME_SUCCESS] = {step_await_sends, step_send_links, step_store_success,
-			     step_log_success, step_answer_ack},
-	[OUTCOME_FAILURE] = {step_await_sends, step_store_failure, step_fail_chain,
-			     step_send_errbacks, step_log_failure, step_answer_failure,
-			     step_tell_failed},
+			     step_report_part, step_log_success, step_answer_ack},
+	[OUTCOME_FAILURE] = {step_await_sends, step_store_failure, step_report_part,
+			     step_fail_chain, step_send_errbacks, step_log_failure,
+			     step_answer_failure, step_tell_failed},
 	[OUTCOME_RETRY] = {step_await_sends, step_store_retry, step_publish_retry, step_log_retry,
 			   step_answer_ack},
 	[OUTCOME_IGNORE] = {step_await_sends, step_log_ignored, step_answer_ack},
-	[OUTCOME_REJECT] = {step_await_sends, step_store_reject, step_fail_chain,
+	[OUTCOME_REJECT] = {step_await_sends, step_store_reject, step_report_part, step_fail_chain,
 			    step_send_errbacks, step_tell_rejected, step_answer_reject},
 	[OUTCOME_REPLACED] = {step_await_sends, step_send_replacement, step_log_ignored,
 			      step_answer_ack},
-	[OUTCOME_LOST] = {step_await_sends, step_requeue_lost, step_store_failure, step_fail_chain,
-			  step_send_errbacks, step_log_failure, step_answer_ack, step_tell_failed},
-	[OUTCOME_TIMEOUT] = {step_await_sends, step_store_failure, step_fail_chain,
-			     step_send_errbacks, step_log_failure, step_tell_failed,
-			     step_answer_timeout},
+	[OUTCOME_LOST] = {step_await_sends, step_requeue_lost, step_store_failure, step_report_part,
+			  step_fail_chain, step_send_errbacks, step_log_failure, step_answer_ack,
+			  step_tell_failed},
+	[OUTCOME_TIMEOUT] = {step_await_sends, step_store_failure, step_report_part,
+			     step_fail_chain, step_send_errbacks, step_log_failure,
+			     step_tell_failed, step_answer_timeout},
 	[OUTCOME_TERMINATED] = {step_await_sends, step_leave_to_broker, step_store_cancelled,
-				step_answer_ack},
+				step_report_part, step_answer_ack},
+	[OUTCOME_REVOKED] = {step_report_part, step_answer_ack},
 };
 
 void finish_tally(struct finish *f, const struct request *r, enum tally_end end)
@@ -74,6 +76,17 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
 	finish_go_on(f, r);
 }
 
+void finish_set_revoked(struct outcome *o, enum finish_reason reason)
+{
+	static const char *const texts[] = {
+		[FINISH_EXPIRED] = "expired",
+		[FINISH_REVOKED] = "revoked",
+		[FINISH_TERMINATED] = "terminated",
+	};
+
+	outcome_set_exception(o, "celery.exceptions", "TaskRevokedError", texts[reason]);
+}
+
 void finish_revoked(struct finish *f, struct request *r, enum finish_reason reason, const char *by)
 {
 	struct finish_record record = record_revoked(reason);
@@ -86,9 +99,9 @@ void finish_revoked(struct finish *f, struct request *r, enum finish_reason reas
 	if (events_has_tasks(f->events))
 		events_revoked(f->events, r, false, 0, reason == FINISH_EXPIRED);
 	requests_move(f->requests, r, REQUEST_FINISHING);
-	/* The plan of IGNORE from behind its log line: what is left is the ack. */
-	r->outcome.kind = OUTCOME_IGNORE;
-	r->step = 2;
+	r->outcome.kind = OUTCOME_REVOKED;
+	finish_set_revoked(&r->outcome, reason);
+	r->step = 0;
 	if (!r->policy.store_errors || step_store(f, r, &record) == STEP_NEXT)
 		finish_go_on(f, r);
 }

@@ -7,8 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "protocol/canvas.h"
 #include "protocol/result.h"
+#include "worker/finish/chord.h"
 #include "worker/finish/errbacks.h"
 
 #define TRIES 4 /* celery: task_publish_retry_policy, max_retries 3 */
@@ -329,8 +329,14 @@ static void fail_step(void *ctx, const struct signature *step)
 	const struct chain_failure *failure = ctx;
 	struct wait *w = failure->wait;
 
+	if (w->finish->backend && w->request->policy.store_errors) {
+		w->left++;
+		if (record_store_step(w->finish, step, failure->record, on_stored, w) < 0)
+			w->left--;
+	}
 	w->left++;
-	if (record_store_step(w->finish, step, failure->record, on_stored, w) < 0)
+	if (!chord_report_step(w->finish, &w->request->message, step, failure->record->result,
+			       on_stored, w))
 		w->left--;
 }
 

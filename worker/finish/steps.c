@@ -10,6 +10,7 @@
 #include "protocol/canvas.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
+#include "worker/finish/chord.h"
 #include "worker/finish/links.h"
 
 static void on_stored(void *ctx, const struct err *err)
@@ -107,6 +108,54 @@ static bool will_run_again(const struct request *r)
 	return r->outcome.kind == OUTCOME_REJECT && r->outcome.requeue;
 }
 
+static void on_part_reported(void *ctx, const struct err *err)
+{
+	struct request *r = ctx;
+
+	if (is_left_to_broker(r, err)) {
+		finish_end(r->finish, r);
+		return;
+	}
+	if (err)
+		log_error("The end of task %s[%s] could not be reported to its chord %s: %s",
+			  r->message.task, r->message.id, r->message.group, err->text);
+	if (err && r->is_settled)
+		r->finish->lost_records++;
+	finish_go_on(r->finish, r);
+}
+
+/* The part that the task is of a chord; also where its result is ignored. */
+enum step_result step_report_part(struct finish *f, struct request *r)
+{
+	const struct task_message *m = &r->message;
+	bool is_success = r->outcome.kind == OUTCOME_SUCCESS,
+	     is_revoked = r->outcome.kind == OUTCOME_REVOKED ||
+			  (r->outcome.kind == OUTCOME_TERMINATED && r->terminate_signal);
+	auto_str exception = STR_INIT(exception_max(f));
+
+	if (!chord_is_reported(f, m) || will_run_again(r) ||
+	    (r->outcome.kind == OUTCOME_TERMINATED && !is_revoked))
+		return STEP_NEXT;
+	if (!is_success)
+		exception_of(&r->outcome, &exception);
+	const struct chord_part part = {
+		.by = m,
+		.task_id = m->id,
+		.group_id = m->group,
+		.index = m->group_index,
+		.body = m->chord,
+		.state = is_success   ? TASK_SUCCESS
+			 : is_revoked ? TASK_REVOKED
+				      : TASK_FAILURE,
+		.result = is_success ? (struct span){r->outcome.result, r->outcome.result_len}
+				     : (struct span){exception.data, exception.len},
+	};
+
+	r->finish = f;
+	chord_report(f, &part, on_part_reported, r);
+	return STEP_WAIT;
+}
+
 static void on_chain_failed(struct request *r, const struct err *err)
 {
 	if (finish_is_left_to_broker(r, err)) {
@@ -126,7 +175,7 @@ enum step_result step_fail_chain(struct finish *f, struct request *r)
 {
 	auto_str exception = STR_INIT(exception_max(f));
 
-	if (!r->policy.store_errors || !r->message.chain.data || will_run_again(r))
+	if (!r->message.chain.data || will_run_again(r))
 		return STEP_NEXT;
 	struct finish_record record = failure_of(r, &exception);
 
@@ -443,6 +492,7 @@ static enum step_result store_terminated(struct finish *f, struct request *r)
 {
 	struct finish_record record = record_revoked(FINISH_TERMINATED);
 
+	finish_set_revoked(&r->outcome, FINISH_TERMINATED);
 	f->counts.revoked++;
 	finish_tally(f, r, TALLY_REVOKED);
 	if (events_has_tasks(f->events))

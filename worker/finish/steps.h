@@ -19,7 +19,7 @@ step_fn step_send_links, step_log_success, step_store_success, step_log_failure,
 	step_store_retry, step_log_retry, step_log_ignored, step_store_reject, step_answer_reject,
 	step_requeue_lost, step_answer_timeout, step_store_cancelled, step_leave_to_broker,
 	step_answer_ack, step_tell_failed, step_tell_rejected, step_await_sends,
-	step_send_replacement;
+	step_send_replacement, step_report_part;
 
 /* Stores for a step, or before a plan; waits for the backend where something depends on it. */
 enum step_result step_store(struct finish *f, struct request *r,
@@ -31,6 +31,8 @@ void finish_fail_to_publish(struct request *r, const char *what, const struct er
  * brought to its end here is done then. */
 bool finish_is_left_to_broker(const struct request *r, const struct err *err);
 
+/* finish.c: TaskRevokedError. */
+void finish_set_revoked(struct outcome *o, enum finish_reason reason);
 /* finish.c: carries on with the plan; ends it early. The request may be gone afterwards. */
 void finish_go_on(struct finish *f, struct request *r);
 void finish_end(struct finish *f, struct request *r);

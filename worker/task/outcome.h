@@ -21,6 +21,7 @@ enum outcome_kind {
 	OUTCOME_LOST,	    /* the process died: exc_* = WorkerLostError */
 	OUTCOME_TIMEOUT,    /* hard time limit: exc_* = TimeLimitExceeded */
 	OUTCOME_TERMINATED, /* killed on our own demand (cold stop, revoke) */
+	OUTCOME_REVOKED,    /* it did not run, or was killed by remote control: exc_* */
 	OUTCOME_KIND_COUNT
 };
 

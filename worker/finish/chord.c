@@ -1,0 +1,318 @@
+#include "worker/finish/chord.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocol/pyjson.h"
+#include "protocol/result.h"
+#include "worker/finish/join.h"
+#include "worker/finish/links.h"
+
+/* One part on its way, and its chord if it is complete. */
+struct report {
+	struct finish *finish;
+	const struct task_message *by;
+	char *group_id;
+	struct str body;
+	char token[40];
+	struct join join;
+	struct err join_err; /* the first */
+	struct err err;
+	chord_done_fn *done;
+	void *ctx;
+};
+
+static void report_end(struct report *report, const struct err *err)
+{
+	chord_done_fn *done = report->done;
+	void *ctx = report->ctx;
+
+	join_clear(&report->join);
+	str_clear(&report->body);
+	free(report->group_id);
+	free(report);
+	done(ctx, err);
+}
+
+static struct chord_end end_of(const struct report *report)
+{
+	return (struct chord_end){
+		.finish = report->finish,
+		.by = report->by,
+		.group_id = report->group_id,
+		.body = {report->body.data, report->body.len},
+	};
+}
+
+/* The end of a chord */
+
+static void on_ended(void *ctx, const struct err *err)
+{
+	struct report *report = ctx;
+	struct err first = report->err;
+
+	if (err)
+		log_warning("Chord '%s' is over, but its keys are left to expire: %s",
+			    report->group_id, err->text);
+	report_end(report, first.code == ERR_NONE ? NULL : &first);
+}
+
+static void end_chord(struct report *report, bool is_error)
+{
+	const struct backend_chord_end end = {
+		.group_id = report->group_id,
+		.token = report->token,
+		.is_error = is_error,
+	};
+
+	backend_chord_end(report->finish->backend, &end, on_ended, report);
+}
+
+static void on_failed(void *ctx, const struct err *err)
+{
+	struct report *report = ctx;
+
+	if (err)
+		report->err = *err;
+	/* Left as it is, somebody else may bring it to its end. */
+	if (err && report->finish->is_ending)
+		on_ended(report, NULL);
+	else
+		end_chord(report, true);
+}
+
+static void fail(struct report *report, const char *text, struct span cause)
+{
+	const struct chord_end end = end_of(report);
+
+	chord_fail(&end, text, cause, on_failed, report);
+}
+
+static void on_body_sent(void *ctx, const struct err *err)
+{
+	struct report *report = ctx;
+	auto_free char *text = NULL;
+
+	if (!err) {
+		end_chord(report, false);
+		return;
+	}
+	if (report->finish->is_ending) {
+		report_end(report, err);
+		return;
+	}
+	text = mem_printf("Callback error: OperationalError('%.300s')", err->text);
+	fail(report, text, (struct span){0});
+}
+
+void chord_send_body(const struct chord_end *end, struct span results, chord_done_fn *done,
+		     void *ctx)
+{
+	auto_free char *origin = links_origin(end->finish->config);
+	const struct canvas_options options = links_options(end->finish, origin);
+	struct canvas c = {0};
+	struct err err = {0};
+
+	if (canvas_chord_body(&c, end->by, end->body, results, &options, &err) < 0)
+		done(ctx, &err);
+	else
+		links_carry(end->finish, &c, done, ctx);
+}
+
+/* Celery's words: of a nested header the exception itself is raised. */
+static void fail_with_part(struct report *report)
+{
+	const struct join_failure *failure = &report->join.failure;
+	const struct span exception = {failure->exception, strlen(failure->exception)};
+	auto_free char *repr = chord_exception_repr(exception);
+	auto_free char *text =
+		report->join.group ? mem_printf("Join error: %s", repr)
+				   : mem_printf("Dependency %s raised %s", failure->task_id, repr);
+
+	fail(report, text, report->join.group ? (struct span){0} : exception);
+}
+
+static void complete(struct report *report)
+{
+	auto_str results = STR_INIT(PUBLISHER_BODY_MAX(report->finish->config));
+	const struct chord_end end = end_of(report);
+	auto_free char *text = NULL;
+	struct err err = report->join_err;
+
+	if (err.code == ERR_NONE && join_write(&report->join, &results, &err) == 0) {
+		str_clear(&report->join.flat);
+		chord_send_body(&end, (struct span){results.data, results.len}, on_body_sent,
+				report);
+	} else if (report->join.failure.task_id) {
+		fail_with_part(report);
+	} else {
+		text = mem_printf("Join error: ValueError('%.300s')", err.text);
+		fail(report, text, (struct span){0});
+	}
+}
+
+/* What the store says */
+
+static void on_begin(void *ctx, const char *group, size_t len)
+{
+	struct report *report = ctx;
+
+	join_clear(&report->join);
+	err_clear(&report->join_err);
+	if (group)
+		join_read_group(&report->join, group, len, &report->join_err);
+}
+
+static void on_member(void *ctx, const char *member, size_t len)
+{
+	struct report *report = ctx;
+
+	if (report->join_err.code == ERR_NONE)
+		join_add_member(&report->join, member, len, &report->join_err);
+}
+
+static void on_got(void *ctx, const struct backend_chord_state *state, const struct err *err)
+{
+	struct report *report = ctx;
+
+	if (err) {
+		report_end(report, err);
+		return;
+	}
+	snprintf(report->token, sizeof(report->token), "%s", state->token ? state->token : "");
+	switch (state->status) {
+	case BACKEND_CHORD_COMPLETE:
+		complete(report);
+		return;
+	case BACKEND_CHORD_LOST:
+		log_warning("Chord callback for '%s' not published: dispatch claim is no longer "
+			    "owned by this worker",
+			    report->group_id);
+		break;
+	case BACKEND_CHORD_OPEN:
+	case BACKEND_CHORD_COUNTED:
+	case BACKEND_CHORD_GONE:
+		break;
+	}
+	report_end(report, NULL);
+}
+
+static const struct backend_chord_events chord_events = {
+	.begin = on_begin,
+	.member = on_member,
+	.got = on_got,
+};
+
+/* Reporting */
+
+/* Clients up to 5.0 write the size into the body, and nowhere else. */
+static size_t size_in(struct span body)
+{
+	json_auto_t *root = NULL;
+	json_int_t size;
+
+	if (!memmem(body.data, body.len, "\"chord_size\"", 12))
+		return 0;
+	root = pyjson_load(body.data, body.len, NULL);
+	size = json_integer_value(json_object_get(root, "chord_size"));
+	return size > 0 ? (size_t)size : 0;
+}
+
+static int member_write(struct str *out, const struct finish *f, const char *id,
+			enum task_state state, struct span result, struct err *err)
+{
+	str_puts(out, "[1, ");
+	pyjson_dump_str(out, id, strlen(id));
+	str_addf(out, ", \"%s\", ", state_name(state));
+	str_add(out, result.data, result.len);
+	str_addc(out, ']');
+	if (out->is_full)
+		return err_set(err, ERR_LIMIT, "the result is too large");
+	return result_pack(out, &f->config->result_form, NULL, err);
+}
+
+/* A result that result_serializer has no form for is a failure, as in its record. */
+static int member_of(struct str *out, const struct finish *f, const struct chord_part *part,
+		     struct err *err)
+{
+	auto_str exception = STR_INIT(65536);
+	auto_str args = STR_INIT(65536);
+
+	if (member_write(out, f, part->task_id, part->state, part->result, err) == 0)
+		return 0;
+	str_addc(&args, '[');
+	pyjson_dump_str(&args, err->text, strlen(err->text));
+	str_addc(&args, ']');
+	result_exception(&exception, "kombu.exceptions", "EncodeError",
+			 (struct span){args.data, args.len});
+	str_reset(out);
+	err_clear(err);
+	return member_write(out, f, part->task_id, TASK_FAILURE,
+			    (struct span){exception.data, exception.len}, err);
+}
+
+bool chord_is_reported(const struct finish *f, const struct task_message *t)
+{
+	enum backend_chords chords = backend_chords(f->backend);
+
+	return t->chord.data && t->group &&
+	       (chords == BACKEND_CHORDS_COUNTED || chords == BACKEND_CHORDS_SAVED);
+}
+
+void chord_report(struct finish *f, const struct chord_part *part, chord_done_fn *done, void *ctx)
+{
+	auto_str member = STR_INIT(PUBLISHER_BODY_MAX(f->config));
+	struct report *report;
+	struct err err = {0};
+
+	if (member_of(&member, f, part, &err) < 0) {
+		done(ctx, &err);
+		return;
+	}
+	report = mem_calloc(1, sizeof(*report));
+	report->finish = f;
+	report->by = part->by;
+	report->group_id = mem_strdup(part->group_id);
+	str_init(&report->body, part->body.len);
+	str_add(&report->body, part->body.data, part->body.len);
+	join_init(&report->join, f->config);
+	report->done = done;
+	report->ctx = ctx;
+	backend_chord_part(f->backend,
+			   &(struct backend_chord_part){
+				   .group_id = part->group_id,
+				   .task_id = part->task_id,
+				   .index = part->index,
+				   .size = size_in(part->body),
+				   .member = member.data,
+				   .len = member.len,
+			   },
+			   &chord_events, report);
+}
+
+bool chord_report_step(struct finish *f, const struct task_message *by,
+		       const struct signature *step, struct span exception, chord_done_fn *done,
+		       void *ctx)
+{
+	enum backend_chords chords = backend_chords(f->backend);
+	auto_str body = STR_INIT(PUBLISHER_BODY_MAX(f->config));
+
+	if (!step->chord || !step->group_id || !step->task_id || json_is_null(step->chord) ||
+	    (chords != BACKEND_CHORDS_COUNTED && chords != BACKEND_CHORDS_SAVED) ||
+	    pyjson_dump(&body, step->chord) < 0)
+		return false;
+	chord_report(f,
+		     &(struct chord_part){
+			     .by = by,
+			     .task_id = step->task_id,
+			     .group_id = step->group_id,
+			     .index = step->group_index,
+			     .body = {body.data, body.len},
+			     .state = TASK_FAILURE,
+			     .result = exception,
+		     },
+		     done, ctx);
+	return true;
+}
