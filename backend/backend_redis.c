@@ -26,6 +26,7 @@
 #define WINDOW_BYTES	   ((size_t)4 << 20) /* under way at once: more is only copied twice */
 #define WINDOW_TRANSACTION ((size_t)64)	     /* operations under way, without scripts */
 #define HOLD_MS		   200		     /* before the next try of a server in trouble */
+#define SLEEP_MS	   1000		     /* before a busy operation asks again */
 #define MAX_SCRIPT_LOSSES  3
 #define MAX_OUTPUT_BYTES   ((size_t)1 << 30)
 
@@ -44,14 +45,13 @@ struct backend_redis {
 	struct redis_keys keys;
 	enum session_state state;
 	struct redis_script_names scripts;
-	unsigned scripts_loaded;
 	unsigned script_losses; /* NOSCRIPT answers since the last good one */
 	bool has_no_scripts, has_said_no_scripts;
 	bool has_no_plain; /* SET or PUBLISH is not for this user by itself */
 	struct redis_queue queue;
-	uv_timer_t hold_timer, close_timer;
+	uv_timer_t hold_timer, close_timer, sleep_timer;
 	uint64_t hold_ms;
-	unsigned open_handles; /* the two timers and the connection */
+	unsigned open_handles; /* the timers and the connection */
 	uint64_t stored, failed, reconnects;
 	bool was_up, is_outage, was_full, is_closing, is_closed;
 };
@@ -171,6 +171,7 @@ static void session_close(struct backend_redis *r)
 	redis_conn_close(r->conn);
 	uv_close((uv_handle_t *)&r->hold_timer, on_handle_closed);
 	uv_close((uv_handle_t *)&r->close_timer, on_handle_closed);
+	uv_close((uv_handle_t *)&r->sleep_timer, on_handle_closed);
 }
 
 static void on_close_deadline(uv_timer_t *timer)
@@ -184,6 +185,7 @@ static void on_close_deadline(uv_timer_t *timer)
 	/* First, so that no answer comes for what is gone. */
 	session_close(r);
 	redis_queue_take_back(&r->queue);
+	redis_queue_wake(&r->queue);
 	while ((op = redis_queue_next(&r->queue)) != NULL)
 		op_end(op, &err);
 }
@@ -267,6 +269,27 @@ static void on_op_taken(struct redis_op *op)
 	session_go_on(r);
 }
 
+static void on_sleep_over(uv_timer_t *timer)
+{
+	struct backend_redis *r = timer->data;
+
+	redis_queue_wake(&r->queue);
+	ops_send(r);
+}
+
+/* Another worker holds what it is about. */
+static void on_op_busy(struct redis_op *op)
+{
+	struct backend_redis *r = op->owner;
+
+	redis_queue_take(&r->queue, op);
+	redis_queue_sleep(&r->queue, op);
+	if (!uv_is_active((uv_handle_t *)&r->sleep_timer))
+		uv_timer_start(&r->sleep_timer, on_sleep_over, SLEEP_MS, 0);
+	say_back(r);
+	session_go_on(r);
+}
+
 static void use_transactions(struct backend_redis *r)
 {
 	r->has_no_scripts = true;
@@ -317,6 +340,7 @@ static const struct redis_op_events op_events = {
 	.stored = on_op_stored,
 	.taken = on_op_taken,
 	.found = on_op_found,
+	.busy = on_op_busy,
 	.refused = on_op_refused,
 };
 
@@ -330,58 +354,31 @@ static void session_ready(struct backend_redis *r)
 	session_go_on(r);
 }
 
-static void script_load(struct backend_redis *r);
-
-static void on_script_loaded(void *ctx, const redisReply *reply)
+static void on_scripts_loaded(void *ctx, const char *refusal)
 {
 	struct backend_redis *r = ctx;
-	char *sha = r->scripts.sha[r->scripts_loaded];
-	enum redis_answer class;
+	enum redis_answer class = refusal ? redis_answer_class(refusal) : REDIS_ANSWER_FINAL;
 
-	if (reply == NULL)
-		return;
-	if (reply->type == REDIS_REPLY_STRING && reply->len < sizeof(r->scripts.sha[0])) {
-		memcpy(sha, reply->str, reply->len + 1);
-		if (++r->scripts_loaded < REDIS_SCRIPT_COUNT)
-			script_load(r);
-		else
-			session_ready(r);
-		return;
-	}
-	class = reply->type == REDIS_REPLY_ERROR ? redis_answer_class(reply->str)
-						 : REDIS_ANSWER_FINAL;
-	if (is_for_now(class)) {
-		say_outage(r, reply->str);
+	if (refusal && is_for_now(class)) {
+		say_outage(r, refusal);
 		if (class == REDIS_ANSWER_RECONNECT)
-			redis_conn_restart(r->conn, reply->str);
+			redis_conn_restart(r->conn, refusal);
 		r->state = SESSION_HOLDING;
 		uv_timer_start(&r->hold_timer, on_hold_over, HOLD_MS, 0);
 		return;
 	}
-	use_transactions(r);
+	if (refusal)
+		use_transactions(r);
 	session_ready(r);
-}
-
-static void script_load(struct backend_redis *r)
-{
-	const char *text = redis_script_text[r->scripts_loaded];
-	const struct redis_arg args[] = {
-		REDIS_ARG("SCRIPT"),
-		REDIS_ARG("LOAD"),
-		{text, strlen(text)},
-	};
-
-	redis_conn_command(r->conn, args, 3, on_script_loaded, r);
 }
 
 static void session_prepare(struct backend_redis *r)
 {
 	r->state = SESSION_PREPARING;
-	r->scripts_loaded = 0;
 	if (r->has_no_scripts)
 		session_ready(r);
 	else
-		script_load(r);
+		redis_scripts_load(&r->scripts, r->conn, on_scripts_loaded, r);
 }
 
 static void on_conn_up(void *ctx)
@@ -458,8 +455,9 @@ static struct backend *redis_open(const struct backend_options *options, struct 
 	}
 	uv_timer_init(options->loop, &r->hold_timer);
 	uv_timer_init(options->loop, &r->close_timer);
-	r->hold_timer.data = r->close_timer.data = r;
-	r->open_handles = 3;
+	uv_timer_init(options->loop, &r->sleep_timer);
+	r->hold_timer.data = r->close_timer.data = r->sleep_timer.data = r;
+	r->open_handles = 4;
 	return &r->base;
 }
 

@@ -335,6 +335,10 @@ static void on_part(void *ctx, const redisReply *reply)
 	}
 	c->count = reply->element[0]->integer < 0 ? 0 : (size_t)reply->element[0]->integer;
 	c->status = BACKEND_CHORD_OPEN;
+	if (reply->element[1]->integer == 2) {
+		op->events->busy(op);
+		return;
+	}
 	if (reply->element[1]->integer != 1) {
 		op->events->stored(op);
 		return;

@@ -30,6 +30,7 @@ struct redis_op_events {
 	void (*stored)(struct redis_op *op); /* or a SUCCESS stood there and was kept */
 	void (*taken)(struct redis_op *op);  /* another record stood there: send it again */
 	void (*found)(struct redis_op *op, const char *record, size_t len); /* NULL: no key */
+	void (*busy)(struct redis_op *op); /* to be sent again after a while */
 	void (*refused)(struct redis_op *op, const char *answer);
 };
 

@@ -8,6 +8,7 @@ void redis_queue_init(struct redis_queue *q)
 	list_init(&q->held);
 	list_init(&q->sent);
 	list_init(&q->waiting);
+	list_init(&q->asleep);
 }
 
 void redis_queue_add(struct redis_queue *q, struct redis_op *op)
@@ -42,6 +43,19 @@ void redis_queue_take(struct redis_queue *q, struct redis_op *op)
 void redis_queue_hold(struct redis_queue *q, struct redis_op *op)
 {
 	list_append(&q->held, &op->node);
+}
+
+void redis_queue_sleep(struct redis_queue *q, struct redis_op *op)
+{
+	list_append(&q->asleep, &op->node);
+}
+
+void redis_queue_wake(struct redis_queue *q)
+{
+	struct list_node *node;
+
+	while ((node = list_pop(&q->asleep)) != NULL)
+		list_append(&q->waiting, node);
 }
 
 void redis_queue_drop(struct redis_queue *q, struct redis_op *op)

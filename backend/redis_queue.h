@@ -12,6 +12,7 @@
 
 struct redis_queue {
 	struct list_node held, sent, waiting;
+	struct list_node asleep; /* until redis_queue_wake: no order is asked of these */
 	size_t count, bytes, sent_count, sent_bytes;
 };
 
@@ -24,6 +25,9 @@ void redis_queue_sent(struct redis_queue *q, struct redis_op *op);
 /* It has been answered: on no list until it is held or dropped. */
 void redis_queue_take(struct redis_queue *q, struct redis_op *op);
 void redis_queue_hold(struct redis_queue *q, struct redis_op *op);
+/* Instead of either: it waits for longer than others do. */
+void redis_queue_sleep(struct redis_queue *q, struct redis_op *op);
+void redis_queue_wake(struct redis_queue *q);
 /* Frees it. */
 void redis_queue_drop(struct redis_queue *q, struct redis_op *op);
 /* All of `held` wait again. */

@@ -1,5 +1,7 @@
 #include "backend/redis_scripts.h"
 
+#include <string.h>
+
 /* The first SET is all that it takes when no key was there. Otherwise only the first bytes of the
  * old record cross into Lua, unless somebody else wrote it or it may be our own. What is no JSON
  * (compressed, or of another serializer) cannot be read there: the answer 2 leaves it to us. */
@@ -32,7 +34,8 @@
 
 /* A part ends. Whoever reports one twice counts once, and the first result stays; once the body is
  * sent nothing is recorded. Who finds the chord complete sends the body, alone, for as long as its
- * token lasts; a repeat of the same report knows its token again. Mirrors celery/backends/redis.py,
+ * token lasts; a repeat of the same report knows its token again, any other has to wait until that
+ * is over (2): the worker may have died. Mirrors celery/backends/redis.py,
  * CHORD_PART_RETURN_LUA, besides: the size may come from the message, and short chords are answered
  * at once. */
 #define CHORD_PART                                                                                 \
@@ -57,7 +60,7 @@
 	"end\n"                                                                                    \
 	"if not redis.call('SET', ckey, ARGV[9], 'NX', 'EX', ARGV[7]) and\n"                       \
 	"   redis.call('GET', ckey) ~= ARGV[9] then\n"                                             \
-	"  return {count, 0}\n"                                                                    \
+	"  return {count, 2}\n"                                                                    \
 	"end\n"                                                                                    \
 	"local first = tonumber(ARGV[10])\n"                                                       \
 	"if count <= first then redis.call('EXPIRE', ckey, ARGV[8]) end\n"                         \
@@ -99,3 +102,44 @@ const char *const redis_script_text[REDIS_SCRIPT_COUNT] = {
 	[REDIS_SCRIPT_CHORD_END] = CHORD_END,
 	[REDIS_SCRIPT_CHORD_ADD] = CHORD_ADD,
 };
+
+static void load_next(struct redis_script_names *names);
+
+static void on_loaded(void *ctx, const redisReply *reply)
+{
+	struct redis_script_names *names = ctx;
+
+	if (reply == NULL)
+		return;
+	if (reply->type != REDIS_REPLY_STRING || reply->len >= sizeof(names->sha[0])) {
+		names->done(names->ctx, reply->type == REDIS_REPLY_ERROR ? reply->str : "");
+		return;
+	}
+	memcpy(names->sha[names->loaded++], reply->str, reply->len + 1);
+	if (names->loaded < REDIS_SCRIPT_COUNT)
+		load_next(names);
+	else
+		names->done(names->ctx, NULL);
+}
+
+static void load_next(struct redis_script_names *names)
+{
+	const char *text = redis_script_text[names->loaded];
+	const struct redis_arg args[] = {
+		REDIS_ARG("SCRIPT"),
+		REDIS_ARG("LOAD"),
+		{text, strlen(text)},
+	};
+
+	redis_conn_command(names->conn, args, 3, on_loaded, names);
+}
+
+void redis_scripts_load(struct redis_script_names *names, struct redis_conn *conn,
+			redis_scripts_done_fn *done, void *ctx)
+{
+	names->loaded = 0;
+	names->conn = conn;
+	names->done = done;
+	names->ctx = ctx;
+	load_next(names);
+}

@@ -19,8 +19,19 @@ enum redis_script {
 
 extern const char *const redis_script_text[REDIS_SCRIPT_COUNT];
 
+/* `refusal` NULL: the server has them all. */
+typedef void redis_scripts_done_fn(void *ctx, const char *refusal);
+
 struct redis_script_names {
 	char sha[REDIS_SCRIPT_COUNT][48];
+	/* while they are loaded */
+	unsigned loaded;
+	struct redis_conn *conn;
+	redis_scripts_done_fn *done;
+	void *ctx;
 };
+/* One after the other. When the connection dies meanwhile, `done` does not come. */
+void redis_scripts_load(struct redis_script_names *names, struct redis_conn *conn,
+			redis_scripts_done_fn *done, void *ctx);
 
 #endif

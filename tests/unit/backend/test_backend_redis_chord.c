@@ -1,4 +1,5 @@
 /* Chords on a Redis server that is well. */
+#include "base/clock.h"
 #include "tests/unit/backend/redis_chords.h"
 #include "tests/unit/backend/redis_user.h"
 
@@ -115,24 +116,34 @@ START_TEST(the_size_may_stand_in_the_message)
 }
 END_TEST
 
-/* T-161 */
-START_TEST(of_two_workers_one_completes_it)
+/* T-161 T-163 */
+START_TEST(while_one_worker_completes_it_another_waits_and_takes_over)
 {
 	struct fixture x;
-	struct report first;
+	struct report first, second;
+	struct backend_chord_part part = {"gid", "a", 0, 0, "a", 1};
+	int64_t until;
 
 	set_up(&x);
 	open_backend(&x);
 	start_chord(&x, "gid", 1, NULL);
 	report_part(&x, &first, "a", 0);
+	until = clock_mono_us() + 1500000;
 	ck_assert_int_eq(first.status, BACKEND_CHORD_COMPLETE);
 	ck_assert_int_gt(number(&x, "TTL %s", GROUP ".c"), 6);
 	/* Delivered again, elsewhere, before the body is out. */
-	ck_assert_int_eq(report_status(&x, "a", 0), BACKEND_CHORD_OPEN);
-	/* T-163: that worker died. */
+	report_begin(&x, &second, &part);
+	wait_until(&x.loop, clock_mono_us() >= until, 3000);
+	ck_assert(!second.is_in);
+	/* That worker died. */
 	tell(&x, "DEL " GROUP ".c");
-	ck_assert_int_eq(report_status(&x, "a", 0), BACKEND_CHORD_COMPLETE);
+	wait_until(&x.loop, second.is_in, 2000);
+	ck_assert_int_eq(second.status, BACKEND_CHORD_COMPLETE);
+	ck_assert_str_ne(first.token, second.token);
+	end_chord(&x, first.token, false); /* not its own any more */
+	assert_text(&x, second.token, "GET " GROUP ".c");
 	report_clear(&first);
+	report_clear(&second);
 	tear_down(&x);
 }
 END_TEST
