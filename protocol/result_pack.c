@@ -31,7 +31,13 @@ int result_pack(struct str *record, const struct content_form *form,
 	return marked.is_full ? err_set(err, ERR_LIMIT, "the record is too large") : 0;
 }
 
-/* A record does not say what it is written in, but it is a mapping, and those begin differently. */
+/* A record does not say what it is written in, but it is a mapping, or a list (a part of a chord),
+ * and those begin differently. */
+static bool is_msgpack(unsigned char first)
+{
+	return (first >= 0x80 && first <= 0x9f) || (first >= 0xdc && first <= 0xdf);
+}
+
 static int load(struct str *out, struct span record, const struct content_options *options,
 		struct err *err)
 {
@@ -40,11 +46,12 @@ static int load(struct str *out, struct span record, const struct content_option
 	size_t count;
 	enum pyjson_kind kind;
 
-	if ((first & 0xf0) == 0x80 || first == 0xde || first == 0xdf)
+	if (is_msgpack(first))
 		return content_load("msgpack", out, record.data, record.len, options, err);
-	if (first == '{' && pyjson_scan(record.data, record.len, &kind, NULL, 0, &count, &why) == 0)
+	if ((first == '{' || first == '[') &&
+	    pyjson_scan(record.data, record.len, &kind, NULL, 0, &count, &why) == 0)
 		return content_load("json", out, record.data, record.len, options, err);
-	if (first >= 0x20 && !memchr(record.data, ':', record.len))
+	if (first >= 0x20 && first != '-' && !memchr(record.data, ':', record.len))
 		return content_load("auth", out, record.data, record.len, options, err);
 	if (first >= 0x20)
 		return content_load("yaml", out, record.data, record.len, options, err);
