@@ -25,7 +25,8 @@ struct backend *backend_config_open(const struct config *config, struct backend_
 	options->url = config->result_backend;
 	options->result_expires_s = config->result_expires;
 	options->failure_expires_s = config->result_failure_expires;
-	options->chord_expires_s = -1;
+	options->chord_expires_s = config->result_chord_expires;
+	options->chord_join_s = config->result_chord_join_timeout;
 	options->transport_options = config->result_backend_transport_options;
 	options->max_waiting_bytes = config->worker_max_waiting_bytes;
 	options->redis_settings = &redis;
