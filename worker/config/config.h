@@ -67,7 +67,7 @@ struct config {
 	double result_expires;	       /* seconds; 0 = never */
 	double result_failure_expires; /* < 0 = as result_expires */
 	double result_chord_expires;   /* < 0 = as result_expires */
-	double result_chord_join_timeout;
+	double result_chord_join_timeout, result_chord_retry_interval;
 	bool result_extended;
 	bool result_persistent;
 	char *database_table_names, *database_table_schemas; /* JSON texts or NULL */

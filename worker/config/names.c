@@ -64,7 +64,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"result_cache_max", NULL, NULL},
 	{"result_exchange", NULL, NULL},
 	{"result_exchange_type", NULL, NULL},
-	{"result_chord_retry_interval", NULL, "chords in Redis are not polled"},
 	{"result_backend_", NULL, NULL},
 	{"redis_max_connections", NULL, NULL},
 	{"redis_retry_on_timeout", NULL, NULL},

@@ -50,6 +50,13 @@ const struct config_row config_rows_result[] = {
 	 .null_text = "0",
 	 .help = "Half of the seconds after which another worker may complete a chord whose worker "
 		 "died while it gathered the results; 5 at least; null or 0 = 5."},
+	{.name = "result_chord_retry_interval",
+	 .type = CONFIG_SECONDS,
+	 .field = FIELD(result_chord_retry_interval),
+	 .fallback = "1",
+	 .help = "Seconds until the task celery.chord_unlock looks at a chord again, where the "
+		 "result "
+		 "store does not count its parts."},
 	{.name = "result_extended",
 	 .type = CONFIG_BOOL,
 	 .field = FIELD(result_extended),

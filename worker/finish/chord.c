@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
-#include "worker/finish/join.h"
+#include "worker/finish/gather.h"
 #include "worker/finish/links.h"
 
 /* One part on its way, and its chord if it is complete. */
@@ -19,6 +19,8 @@ struct report {
 	char token[40];
 	struct join join;
 	struct err join_err; /* the first */
+	size_t size;	     /* that the message tells; 0 = it does not */
+	bool is_saved;	     /* the results are in the records of the group's tasks */
 	struct err err;
 	chord_done_fn *done;
 	void *ctx;
@@ -61,12 +63,17 @@ static void on_ended(void *ctx, const struct err *err)
 
 static void end_chord(struct report *report, bool is_error)
 {
+	size_t count = report->is_saved ? join_ids(&report->join, NULL, 0) : 0;
+	auto_free const char **ids = mem_calloc(count + 1, sizeof(*ids));
 	const struct backend_chord_end end = {
 		.group_id = report->group_id,
 		.token = report->token,
 		.is_error = is_error,
+		.task_ids = ids,
+		.task_count = count,
 	};
 
+	join_ids(&report->join, ids, count);
 	backend_chord_end(report->finish->backend, &end, on_ended, report);
 }
 
@@ -121,35 +128,31 @@ void chord_send_body(const struct chord_end *end, struct span results, chord_don
 		links_carry(end->finish, &c, done, ctx);
 }
 
-/* Celery's words: of a nested header the exception itself is raised. */
-static void fail_with_part(struct report *report)
+/* In Celery's words. What Redis knows of a nested group it joins by another way, which raises the
+ * exception itself. */
+static void fail_to_join(struct report *report, const struct err *why)
 {
-	const struct join_failure *failure = &report->join.failure;
-	const struct span exception = {failure->exception, strlen(failure->exception)};
-	auto_free char *repr = chord_exception_repr(exception);
-	auto_free char *text =
-		report->join.group ? mem_printf("Join error: %s", repr)
-				   : mem_printf("Dependency %s raised %s", failure->task_id, repr);
+	bool is_nested = report->join.group && !report->is_saved;
+	const struct span cause = join_cause(&report->join), none = {0};
+	auto_free char *repr = cause.data ? chord_exception_repr(cause) : NULL;
+	auto_free char *text = is_nested && repr ? mem_printf("Join error: %s", repr)
+						 : chord_failure_text(&report->join.failure, why);
 
-	fail(report, text, report->join.group ? (struct span){0} : exception);
+	fail(report, text, is_nested ? none : cause);
 }
 
 static void complete(struct report *report)
 {
 	auto_str results = STR_INIT(PUBLISHER_BODY_MAX(report->finish->config));
 	const struct chord_end end = end_of(report);
-	auto_free char *text = NULL;
 	struct err err = report->join_err;
 
 	if (err.code == ERR_NONE && join_write(&report->join, &results, &err) == 0) {
 		str_clear(&report->join.flat);
 		chord_send_body(&end, (struct span){results.data, results.len}, on_body_sent,
 				report);
-	} else if (report->join.failure.task_id) {
-		fail_with_part(report);
 	} else {
-		text = mem_printf("Join error: ValueError('%.300s')", err.text);
-		fail(report, text, (struct span){0});
+		fail_to_join(report, &err);
 	}
 }
 
@@ -173,6 +176,49 @@ static void on_member(void *ctx, const char *member, size_t len)
 		join_add_member(&report->join, member, len, &report->join_err);
 }
 
+static void on_gathered(void *ctx, bool is_ready, const struct err *err)
+{
+	struct report *report = ctx;
+
+	if (err)
+		report->join_err = *err;
+	else if (!is_ready)
+		err_set(&report->join_err, ERR_TIMEOUT, "a part has no result");
+	complete(report);
+}
+
+/* The store has counted, and kept the group; the results are where they always are. */
+static void look_at_count(struct report *report, const struct backend_chord_state *state)
+{
+	struct err err = {0};
+	size_t size = report->size;
+
+	report->is_saved = true;
+	if (join_read_group(&report->join, state->group, state->group_len, &err) < 0) {
+		auto_free char *text =
+			mem_printf("Cannot restore group: ValueError('%.300s')", err.text);
+
+		fail(report, text, (struct span){0});
+		return;
+	}
+	size = size ? size : json_array_size(report->join.group);
+	if (state->count == size) {
+		gather_start(report->finish, &report->join, on_gathered, report);
+		return;
+	}
+	if (state->count > size)
+		log_warning("Chord counter incremented too many times for '%s'", report->group_id);
+	report_end(report, NULL);
+}
+
+static void fail_without_group(struct report *report)
+{
+	auto_free char *text = mem_printf("GroupResult %s no longer exists", report->group_id);
+
+	report->is_saved = true;
+	fail(report, text, (struct span){0});
+}
+
 static void on_got(void *ctx, const struct backend_chord_state *state, const struct err *err)
 {
 	struct report *report = ctx;
@@ -191,9 +237,13 @@ static void on_got(void *ctx, const struct backend_chord_state *state, const str
 			    "owned by this worker",
 			    report->group_id);
 		break;
-	case BACKEND_CHORD_OPEN:
 	case BACKEND_CHORD_COUNTED:
+		look_at_count(report, state);
+		return;
 	case BACKEND_CHORD_GONE:
+		fail_without_group(report);
+		return;
+	case BACKEND_CHORD_OPEN:
 		break;
 	}
 	report_end(report, NULL);
@@ -266,6 +316,7 @@ void chord_report(struct finish *f, const struct chord_part *part, chord_done_fn
 	auto_str member = STR_INIT(PUBLISHER_BODY_MAX(f->config));
 	struct report *report;
 	struct err err = {0};
+	size_t size = size_in(part->body);
 
 	if (member_of(&member, f, part, &err) < 0) {
 		done(ctx, &err);
@@ -278,6 +329,7 @@ void chord_report(struct finish *f, const struct chord_part *part, chord_done_fn
 	str_init(&report->body, part->body.len);
 	str_add(&report->body, part->body.data, part->body.len);
 	join_init(&report->join, f->config);
+	report->size = size;
 	report->done = done;
 	report->ctx = ctx;
 	backend_chord_part(f->backend,
@@ -285,7 +337,7 @@ void chord_report(struct finish *f, const struct chord_part *part, chord_done_fn
 				   .group_id = part->group_id,
 				   .task_id = part->task_id,
 				   .index = part->index,
-				   .size = size_in(part->body),
+				   .size = size,
 				   .member = member.data,
 				   .len = member.len,
 			   },

@@ -11,6 +11,7 @@
 #define WORKER_FINISH_CHORD_H
 
 #include "worker/finish/finish.h"
+#include "worker/finish/join.h"
 
 /* A part of a chord that has ended. */
 struct chord_part {
@@ -50,6 +51,9 @@ void chord_send_body(const struct chord_end *end, struct span results, chord_don
  * the JSON text of the exception behind it, .data NULL = none. Logs. */
 void chord_fail(const struct chord_end *end, const char *text, struct span cause,
 		chord_done_fn *done, void *ctx);
+/* What a ChordError says of a join that did not come about, `why`, because of a part that failed or
+ * otherwise. To be freed. */
+char *chord_failure_text(const struct join_failure *failure, const struct err *why);
 /* repr() of the exception in a record. To be freed. */
 char *chord_exception_repr(struct span exception);
 

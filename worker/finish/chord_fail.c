@@ -89,6 +89,16 @@ char *chord_exception_repr(struct span exception)
 	return repr;
 }
 
+char *chord_failure_text(const struct join_failure *failure, const struct err *why)
+{
+	auto_free char *repr = NULL;
+
+	if (!failure->task_id)
+		return mem_printf("Join error: ValueError('%.300s')", why->text);
+	repr = chord_exception_repr((struct span){failure->exception, strlen(failure->exception)});
+	return mem_printf("Dependency %s raised %s", failure->task_id, repr);
+}
+
 /* As Python prints one exception raised from another. */
 static char *traceback_of(const char *text, struct span cause)
 {

@@ -217,6 +217,13 @@ static int write_list(struct join *j, struct str *out, const json_t *list, unsig
 	return str_addc(out, ']');
 }
 
+struct span join_cause(const struct join *j)
+{
+	const char *exception = j->failure.exception;
+
+	return exception ? (struct span){exception, strlen(exception)} : (struct span){0};
+}
+
 int join_write(struct join *j, struct str *out, struct err *err)
 {
 	if (j->group) {

@@ -39,5 +39,7 @@ int join_add_record(struct join *j, const char *task_id, const char *record, siz
 size_t join_ids(const struct join *j, const char **ret_ids, size_t max);
 /* Appends the list. Where a part failed, -1 and `failure` is set. */
 int join_write(struct join *j, struct str *out, struct err *err);
+/* The exception behind the failure; no data when there is none. */
+struct span join_cause(const struct join *j);
 
 #endif

@@ -112,7 +112,7 @@ static void on_part_reported(void *ctx, const struct err *err)
 {
 	struct request *r = ctx;
 
-	if (is_left_to_broker(r, err)) {
+	if (finish_is_left_to_broker(r, err)) {
 		finish_end(r->finish, r);
 		return;
 	}
