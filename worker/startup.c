@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "worker/finish/unlock.h"
 #include "worker/task/builtin.h"
 #include "worker/task/plugin.h"
 
@@ -25,6 +26,7 @@ int startup_load_plugins(struct registry *registry, struct config *config, struc
 	auto_free char *shipped = plugin_default_dir();
 
 	if (registry_add_plugin(registry, &builtin_plugin, NULL, err) < 0 ||
+	    registry_add_plugin(registry, &unlock_plugin, NULL, err) < 0 ||
 	    plugin_load_path(registry, shipped, modules, err) < 0)
 		return -1;
 	for (char **path = config->imports; path && *path; path++)

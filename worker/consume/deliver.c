@@ -115,30 +115,13 @@ static void refuse_step(void *ctx, const struct signature *step)
 	store_failure(refusal->consumer, &m, "builtins", refusal->type, refusal->text);
 }
 
-static void note_chord(void *is_part, const struct signature *step)
-{
-	*(bool *)is_part |= step->chord != NULL;
-}
-
-static int check_canvas(const struct task_message *m, struct err *why)
-{
-	bool is_part = m->chord.data != NULL;
-
-	canvas_each_step_left(m, note_chord, &is_part);
-	if (is_part)
-		return err_set(why, ERR_UNSUPPORTED,
-			       "it is a part of a chord, which this version of smallage cannot "
-			       "report; keep a Python worker on that queue");
-	return canvas_check(m, why);
-}
-
 /* Running a task and dropping what is to follow it would be worse than saying no. */
 static bool refuse_canvas(struct consumer *c, struct delivery d, const struct task_message *m)
 {
 	struct err why = {0};
 	auto_free char *text = NULL;
 
-	if (canvas_is_empty(m) || check_canvas(m, &why) == 0)
+	if (canvas_is_empty(m) || canvas_check(m, &why) == 0)
 		return false;
 	text = mem_printf("%s is not run: %s", m->task, why.text);
 	struct refusal refusal = {.consumer = c, .type = "NotImplementedError", .text = text};

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "worker/consume/consumer.h"
+#include "worker/finish/unlock.h"
 
 /* Results and retries that wait for their server hold tasks back: memory stays bounded, nothing is
  * dropped. */
@@ -12,6 +13,17 @@ static bool may_start(const struct consumer *c)
 	       f->publishing_bytes < c->config->worker_max_waiting_bytes;
 }
 
+/* In no process of the pool: there is nothing to run but questions to the result store. */
+static void start_here(struct consumer *c, struct request *r)
+{
+	requests_move(&c->requests, r, REQUEST_FINISHING);
+	totals_add(&c->totals, r);
+	c->accepted++;
+	if (events_has_tasks(c->finish.events))
+		events_started(c->finish.events, r);
+	unlock_run(&c->finish, r);
+}
+
 static void start(struct consumer *c, struct request *r)
 {
 	if (!broker_is_held(c->broker, r->session, r->tag)) {
@@ -21,6 +33,10 @@ static void start(struct consumer *c, struct request *r)
 	}
 	if (revoke_check(c, r))
 		return;
+	if (unlock_is(r)) {
+		start_here(c, r);
+		return;
+	}
 	requests_move(&c->requests, r, REQUEST_SUBMITTED);
 	pool_submit(c->pool, &r->job);
 }

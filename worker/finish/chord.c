@@ -318,7 +318,8 @@ void chord_report(struct finish *f, const struct chord_part *part, chord_done_fn
 	struct err err = {0};
 	size_t size = size_in(part->body);
 
-	if (member_of(&member, f, part, &err) < 0) {
+	if (backend_chords(f->backend) == BACKEND_CHORDS_COUNTED &&
+	    member_of(&member, f, part, &err) < 0) {
 		done(ctx, &err);
 		return;
 	}
