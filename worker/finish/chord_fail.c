@@ -19,8 +19,8 @@ struct failing {
 	char *exception; /* JSON text of the ChordError */
 	char *cause;	 /* of the one behind it; NULL = none */
 	char *traceback;
-	size_t steps; /* that were told of */
-	size_t left;  /* answers to come, and one while more is added */
+	size_t told; /* tasks */
+	size_t left; /* answers to come, and one while more is added */
 	struct err err;
 	chord_done_fn *done;
 	void *ctx;
@@ -78,13 +78,27 @@ static void exception_read(struct outcome *o, struct span exception)
 				   args);
 }
 
+/* celery.exceptions.Reject prints itself in its own way. */
+static char *reject_repr(const struct outcome *o)
+{
+	json_auto_t *args = pyjson_load(o->exc_args, strlen(o->exc_args), NULL);
+	const char *reason = json_string_value(json_array_get(args, 0));
+
+	return mem_printf("reject requeue=%s: %s",
+			  json_is_true(json_array_get(args, 1)) ? "True" : "False",
+			  reason ? reason : "None");
+}
+
 char *chord_exception_repr(struct span exception)
 {
 	struct outcome o;
 	char *repr;
 
 	exception_read(&o, exception);
-	repr = mem_strdup(o.exc_repr ? o.exc_repr : "Exception()");
+	if (strcmp(o.exc_type, "Reject") == 0 && strcmp(o.exc_module, "celery.exceptions") == 0)
+		repr = reject_repr(&o);
+	else
+		repr = mem_strdup(o.exc_repr);
 	outcome_clear(&o);
 	return repr;
 }
@@ -134,20 +148,25 @@ static char *chord_error(const char *text)
 
 /* What follows */
 
-/* Records and reports in the order of Celery; the store keeps it. */
-static void fail_task(struct failing *x, const struct signature *step, const char *exception)
+/* Records and reports in the order of Celery; the store keeps it. Of the body and its members the
+ * record holds nothing but how they ended. */
+static void fail_task(struct failing *x, const struct signature *step, const char *exception,
+		      bool is_bare)
 {
+	const struct signature bare = {
+		.task_id = step->task_id, .reply_to = step->reply_to, .group_index = -1};
 	const struct span json = {exception, strlen(exception)};
 	const struct finish_record record = {
 		.state = TASK_FAILURE,
 		.result = json,
-		.traceback = x->traceback,
+		.traceback = is_bare ? x->traceback : NULL,
 		.has_date = true,
 	};
 
 	if (x->finish->backend) {
 		x->left++;
-		if (record_store_step(x->finish, step, &record, on_one_done, x) < 0)
+		if (record_store_step(x->finish, is_bare ? &bare : step, &record, on_one_done, x) <
+		    0)
 			x->left--;
 	}
 	x->left++;
@@ -158,19 +177,17 @@ static void fail_task(struct failing *x, const struct signature *step, const cha
 static void fail_step(void *ctx, const struct signature *step)
 {
 	struct failing *x = ctx;
-	struct signature plain = *step;
+	bool is_body = x->told++ == 0;
 
-	/* Celery stores the body's record as that of no group. */
-	if (x->steps++ == 0 && !step->chord)
-		plain.group_id = NULL;
-	fail_task(x, &plain, x->exception);
+	fail_task(x, step, x->exception, is_body);
 }
 
 static void fail_member(void *ctx, const struct signature *step)
 {
 	struct failing *x = ctx;
 
-	fail_task(x, step, x->cause ? x->cause : x->exception);
+	x->told++;
+	fail_task(x, step, x->cause ? x->cause : x->exception, true);
 }
 
 static void no_step(void *ctx, const struct signature *step)
