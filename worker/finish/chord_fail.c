@@ -7,7 +7,9 @@
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
 #include "worker/finish/chord.h"
+#include "worker/finish/errbacks.h"
 #include "worker/finish/links.h"
+#include "worker/task/job_request.h"
 
 #define EXCEPTION_MAX ((size_t)1 << 20)
 
@@ -196,6 +198,46 @@ static void no_step(void *ctx, const struct signature *step)
 	(void)step;
 }
 
+static void on_errback_called(void *ctx)
+{
+	one_less(ctx);
+}
+
+/* The request that Celery makes up: nobody has run the body. Members of a group are told what is
+ * behind the ChordError. */
+static bool take_errback(void *ctx, const struct signature *errback, const char *failed_id)
+{
+	struct failing *x = ctx;
+	json_auto_t *body = pyjson_load(x->body, strlen(x->body), NULL), *request = NULL;
+	const char *task = json_string_value(json_object_get(body, "task"));
+	bool is_group = task && strcmp(task, "celery.group") == 0;
+	const char *exception = is_group && x->cause ? x->cause : x->exception;
+	auto_str text = STR_INIT(PUBLISHER_BODY_MAX(x->finish->config));
+	struct task_message unrun;
+	bool is_taken;
+
+	task_message_init(&unrun);
+	unrun.id = failed_id;
+	unrun.task = task ? task : "unknown";
+	unrun.args = (struct span){"[]", 2};
+	unrun.kwargs = (struct span){"{}", 2};
+	request = job_request_json(&unrun, NULL);
+	pyjson_dump(&text, request);
+	const struct errback_failure failure = {
+		.id = failed_id,
+		.root_id = failed_id,
+		.request = {text.data, text.len},
+		.exception = {exception, strlen(exception)},
+		.traceback = {"null", 4},
+	};
+
+	x->left++;
+	is_taken = errbacks_call(x->finish, errback, &failure, on_errback_called, x);
+	if (!is_taken)
+		x->left--;
+	return is_taken;
+}
+
 static struct span body_of(const struct failing *x)
 {
 	return (struct span){x->body, strlen(x->body)};
@@ -226,7 +268,7 @@ void chord_fail(const struct chord_end *end, const char *text, struct span cause
 {
 	struct failing *x = mem_calloc(1, sizeof(*x));
 	auto_free char *origin = links_origin(end->finish->config);
-	const struct canvas_options options = links_options(end->finish, origin);
+	struct canvas_options options = links_options(end->finish, origin);
 	struct canvas errbacks = {0};
 	struct err err = {0};
 
@@ -242,6 +284,8 @@ void chord_fail(const struct chord_end *end, const char *text, struct span cause
 		.done = done,
 		.ctx = ctx,
 	};
+	options.takes_errback = take_errback;
+	options.errback_ctx = x;
 	if (canvas_chord_failed(&errbacks, body_of(x), no_step, no_step, x, &options, &err) < 0) {
 		on_errbacks_sent(x, &err);
 		return;
