@@ -478,23 +478,6 @@ class TestErrbacks:
 
 @pytest.mark.smallage_only("this version reports no parts of chords; Celery runs the task first")
 class TestRefused:
-    def check(self, queue, worker, results, embed, word):
-        one = worker()
-        queue.watch_rejects()
-        id = queue.send("add", (1, 2), embed={**messages.EMBED, **embed})
-        kind, message, module = results.error(id)
-        assert (kind, module) == ("NotImplementedError", "builtins")
-        assert word in message[0] and "Python" in message[0]
-        one.wait_log("refused")
-        queue.dead(1)
-
-    def test_a_part_of_a_chord(self, queue, worker, results, sig):
-        self.check(queue, worker, results, {"chord": dict(sig("noop"))}, "chord")
-
-    def test_a_chain_that_ends_as_a_part_of_a_chord(self, queue, worker, results, sig):
-        step = sig("noop").set(task_id="last", chord=dict(sig("noop")), group_id="g")
-        self.check(queue, worker, results, {"chain": [json.loads(json.dumps(step))]}, "chord")
-
     @pytest.mark.parametrize("bad", [
         5, "x", [5], [{}], {"task": 5}, [{"task": "t", "args": 5}],
         [{"task": "t", "kwargs": []}], [{"task": "t", "options": {"countdown": "soon"}}],
