@@ -235,7 +235,6 @@ START_TEST(get_gives_the_record_or_nothing)
 }
 END_TEST
 
-/* T-150 */
 START_TEST(files_that_have_expired_are_removed)
 {
 	static const char *const names[] = {"celery-task-meta-old", "celery-taskset-meta-old",

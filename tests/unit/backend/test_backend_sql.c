@@ -227,7 +227,6 @@ START_TEST(what_cannot_be_stored_in_time_is_told)
 }
 END_TEST
 
-/* T-150 */
 START_TEST(rows_that_have_expired_are_removed)
 {
 	struct fixture x;
