@@ -24,6 +24,8 @@ const struct cli_option cmd_run_options[] = {
 	CMD_TASK_OPTIONS(CONFIG_FOR_ONE),
 	{"retries", 0, "NUMBER", CLI_OWN, NULL, "As if it had been tried so often before.",
 	 CONFIG_FOR_ONE},
+	{"header", 0, "NAME=VALUE", CLI_OWN, NULL,
+	 "A header that the message has; may be repeated.", CONFIG_FOR_ONE},
 	{"soft-time-limit", 0, "SECONDS", CLI_OWN, NULL, "In place of the task's own.",
 	 CONFIG_FOR_ONE},
 	{"time-limit", 0, "SECONDS", CLI_OWN, NULL, "The hard one, in place of the task's own.",
@@ -38,6 +40,7 @@ struct run {
 	struct registry *registry;
 	struct cmd_task task;
 	int retries;
+	json_t *headers;
 	double soft_limit_s, hard_limit_s; /* 0 = the task's */
 	bool is_json;
 	char **template_dirs;
@@ -51,6 +54,23 @@ struct run {
 	struct err fatal;
 };
 
+/* The value as a word of ARGS: JSON, or a string. */
+static int take_header(struct run *run, const char *text, struct err *err)
+{
+	const char *equals = strchr(text, '=');
+	auto_free char *name = NULL;
+	json_t *value;
+
+	if (!equals || equals == text)
+		return err_set(err, ERR_INVALID, "option --header: '%.60s' is not NAME=VALUE",
+			       text);
+	value = cmd_word(equals + 1);
+	name = mem_dup(text, (size_t)(equals - text));
+	if (value && json_object_set_new(run->headers, name, value) == 0)
+		return 0;
+	return err_set(err, ERR_INVALID, "option --header: it is not UTF-8");
+}
+
 static int on_own(void *ctx, const struct cli_option *option, const char *value, struct err *err)
 {
 	struct run *run = ctx;
@@ -60,6 +80,8 @@ static int on_own(void *ctx, const struct cli_option *option, const char *value,
 
 	if (cmd_task_owns(option))
 		return cmd_task_option(&run->task, option, value, err);
+	if (strcmp(name, "header") == 0)
+		return take_header(run, value, err);
 	if (strcmp(name, "soft-time-limit") == 0)
 		return cmd_seconds_option(name, value, &run->soft_limit_s, err);
 	if (strcmp(name, "time-limit") == 0)
@@ -219,6 +241,7 @@ static int prepare(struct run *run, struct err *err)
 		.template_dirs = (const char *const *)run->template_dirs,
 	};
 	struct task_message message;
+	auto_str headers = STR_INIT(STR_MAX_DEFAULT);
 	const struct task_entry *task = find_task(run, err);
 
 	if (!task)
@@ -227,6 +250,8 @@ static int prepare(struct run *run, struct err *err)
 	message.retries = run->retries;
 	message.soft_time_limit_s = run->soft_limit_s;
 	message.time_limit_s = run->hard_limit_s;
+	if (json_object_size(run->headers) > 0 && pyjson_dump(&headers, run->headers) == 0)
+		message.custom_headers = arena_dup(&message.texts, headers.data, headers.len);
 	run->request = request_make(&run->requests, &message, task, config);
 	return pool_prepare(&run->pool, &options, err);
 }
@@ -367,7 +392,10 @@ static int run_task(struct run *run)
 
 int cmd_run(int argc, char **argv)
 {
-	struct run run = {.registry = registry_new(), .states = json_array(), .sent = json_array()};
+	struct run run = {.registry = registry_new(),
+			  .headers = json_object(),
+			  .states = json_array(),
+			  .sent = json_array()};
 	const struct cli_use use = {
 		.command = CONFIG_FOR_ONE, .own = cmd_run_options, .on_own = on_own, .ctx = &run};
 	struct err err = {0};
@@ -386,6 +414,7 @@ int cmd_run(int argc, char **argv)
 	registry_free(run.registry);
 	startup_free_dirs(run.template_dirs);
 	cmd_task_clear(&run.task);
+	json_decref(run.headers);
 	json_decref(run.states);
 	json_decref(run.sent);
 	config_free(run.config);

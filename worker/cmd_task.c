@@ -68,6 +68,13 @@ int cmd_task_option(struct cmd_task *task, const struct cli_option *option, cons
 	return json_option("--kwargs", value, JSON_OBJECT, &task->kwargs, err);
 }
 
+json_t *cmd_word(const char *word)
+{
+	json_t *value = pyjson_load(word, strlen(word), NULL);
+
+	return value ? value : json_string(word);
+}
+
 int cmd_task_read(struct cmd_task *task, const char *command, int argc, char **argv,
 		  struct err *err)
 {
@@ -82,10 +89,8 @@ int cmd_task_read(struct cmd_task *task, const char *command, int argc, char **a
 	if (argc == 2 && argv[1][0] == '[')
 		return json_option("ARGS", argv[1], JSON_ARRAY, &task->args, err);
 	for (int i = 1; i < argc; i++) {
-		json_t *value = pyjson_load(argv[i], strlen(argv[i]), NULL);
+		json_t *value = cmd_word(argv[i]);
 
-		if (!value)
-			value = json_string(argv[i]);
 		if (!value)
 			return err_set(err, ERR_INVALID, "argument %d is not UTF-8", i);
 		json_array_append_new(task->args, value);

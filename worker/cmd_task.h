@@ -36,6 +36,8 @@ int cmd_task_read(struct cmd_task *task, const char *command, int argc, char **a
 /* A message of protocol 2; borrows from `task`, which must stay. */
 void cmd_task_fill(struct cmd_task *task, struct task_message *t, const struct config *config);
 
+/* What reads as JSON is that value, anything else a string; NULL when it is not UTF-8. */
+json_t *cmd_word(const char *word);
 /* The value of an option, in seconds. */
 int cmd_seconds_option(const char *name, const char *value, double *ret_value, struct err *err);
 

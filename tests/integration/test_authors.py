@@ -2,6 +2,8 @@
 import inspect
 import importlib.util
 import json
+import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -9,10 +11,16 @@ import time
 import pytest
 
 from pythons import python_of
+from services.keeper import wait_until
 from test_commands import PLUGIN, run
 from worker import BUILD, JUDGE, ROOT
 
 pytestmark = pytest.mark.skipif(JUDGE, reason="smallage_only: Celery has no such commands")
+
+
+def catches(pid, number):
+    found = re.search(r"^SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(found[1], 16) >> number - 1 & 1)
 
 
 def run_task(folder, *args, **more):
@@ -60,6 +68,11 @@ class TestRun:
         done = run_task(tmp_path, "--retries", "1", "testtasks.retry", "1", "5")
         assert (done.returncode, done.stdout) == (0, "1\n")
 
+    def test_it_has_the_headers_that_are_given(self, tmp_path):
+        for header, value in (("tenant=ann", "ann"), ('tenant={"id": 7}', {"id": 7}), ("a=b=c", None)):
+            done = run_task(tmp_path, "--header", header, "testtasks.header", "tenant")
+            assert (done.returncode, json.loads(done.stdout)) == (0, value)
+
     def test_states_come_on_standard_error_as_they_are_told(self, tmp_path):
         done = run_task(tmp_path, "testtasks.progress", "2")
         assert (done.returncode, done.stdout) == (0, "2\n")
@@ -100,6 +113,7 @@ class TestRun:
             child = subprocess.Popen(
                 [BUILD / "bin/smallage", "run", "-I", PLUGIN, task, "30"], text=True, cwd=tmp_path,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            wait_until(lambda: catches(child.pid, signal.SIGINT), 20, "a handler of Ctrl-C")
             for _ in range(presses):
                 time.sleep(0.5)
                 child.send_signal(signal.SIGINT)
