@@ -188,6 +188,7 @@ class TestStubs:
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == "smallage stubs: no task is of module no.such\n"
 
+    @pytest.mark.brokers("rabbitmq", "redis", why="a folder needs more of its producers than a URL")
     @pytest.mark.parametrize("version", ["5.7", "5.2", "4.4"])
     def test_producers_call_by_them(self, worker, broker, results, tmp_path, test_home, version):
         worker()

@@ -152,6 +152,7 @@ def run_console(shell, line, text):
             + shell.logs()
 
 
+@pytest.mark.brokers("rabbitmq", "redis", why="a folder needs more of its producers than a URL")
 @pytest.mark.parametrize("document", ["docs/TASKS.md", "examples/plugin/README.md"])
 def test_every_snippet_does_what_its_document_says(shell, document):
     """Blocks with a file's name are written to it, "console" ones are run; their output counts."""
