@@ -99,8 +99,20 @@ class TestBody:
         assert more.get(timeout=10) == [[2, 7], [2, 7]]
         assert among.get(timeout=10) == [3, 4]
 
-    def test_groups_in_the_header_stay_groups(self, queue, worker, results, sig, keys):
+    def test_where_a_chord_may_stand(self, queue, worker, results, sig):
         """T-145"""
+        worker()
+        bodies = [sig("echo").set(task_id=f"body{n}") for n in range(2)]
+        links = [chord([sig("add", 1), sig("add", 2)], bodies[0]), chord([], bodies[1])]
+        sig("add", 1, 1).apply_async(link=links)
+        inner = chord([sig("add", 1, 1), sig("add", 2, 2)], sig("echo"))
+        among = chord([sig("echo", 1), inner, sig("echo", 3)])(sig("echo"))
+        assert results.value("body0") == [3, 4]
+        assert results.value("body1") == []
+        assert among.get(timeout=10) == [1, [2, 4], 3]
+
+    def test_groups_in_the_header_stay_groups(self, queue, worker, results, sig):
+        """In a list of its own each."""
         worker()
         boom = sig("raise_", "ValueError", "boom").set(immutable=True)
         body = chord([sig("add", 1, 1), sig("add", 2, 2) | group(sig("add", 1), sig("add", 2)),
@@ -274,7 +286,7 @@ class TestErrors:
 
     @pytest.mark.deviates("in Celery the outer chord waits for ever")
     def test_of_a_chord_in_a_chord(self, queue, worker, results, sig):
-        """T-141"""
+        """The outer one fails."""
         worker()
         inner = chord([sig("raise_", "ValueError", "boom"), sig("echo", 1)], sig("echo"))
         outer = chord([sig("echo", 1), inner])(sig("echo"))

@@ -21,8 +21,9 @@ struct failing {
 	char *exception; /* JSON text of the ChordError */
 	char *cause;	 /* of the one behind it; NULL = none */
 	char *traceback;
-	size_t told; /* tasks */
-	size_t left; /* answers to come, and one while more is added */
+	char *body_id; /* may be NULL */
+	size_t told;   /* tasks */
+	size_t left;   /* answers to come, and one while more is added */
 	struct err err;
 	chord_done_fn *done;
 	void *ctx;
@@ -37,6 +38,7 @@ static void one_less(struct failing *x)
 	if (--x->left > 0)
 		return;
 	free(x->body);
+	free(x->body_id);
 	free(x->exception);
 	free(x->cause);
 	free(x->traceback);
@@ -150,10 +152,13 @@ static char *chord_error(const char *text)
 
 /* What follows */
 
-/* Records and reports in the order of Celery; the store keeps it. Of the body and its members the
- * record holds nothing but how they ended. */
+/* Of all but steps behind the body the record holds nothing but how they ended; a traceback only of
+ * those that Celery calls the errbacks for. */
+enum record_kind { RECORD_OF_BODY, RECORD_OF_GROUP, RECORD_OF_STEP };
+
+/* Records and reports in the order of Celery; the store keeps it. */
 static void fail_task(struct failing *x, const struct signature *step, const char *exception,
-		      bool is_bare)
+		      enum record_kind kind)
 {
 	const struct signature bare = {
 		.task_id = step->task_id, .reply_to = step->reply_to, .group_index = -1};
@@ -161,14 +166,14 @@ static void fail_task(struct failing *x, const struct signature *step, const cha
 	const struct finish_record record = {
 		.state = TASK_FAILURE,
 		.result = json,
-		.traceback = is_bare ? x->traceback : NULL,
+		.traceback = kind == RECORD_OF_BODY ? x->traceback : NULL,
 		.has_date = true,
 	};
 
 	if (x->finish->backend) {
 		x->left++;
-		if (record_store_step(x->finish, is_bare ? &bare : step, &record, on_one_done, x) <
-		    0)
+		if (record_store_step(x->finish, kind == RECORD_OF_STEP ? step : &bare, &record,
+				      on_one_done, x) < 0)
 			x->left--;
 	}
 	x->left++;
@@ -181,15 +186,18 @@ static void fail_step(void *ctx, const struct signature *step)
 	struct failing *x = ctx;
 	bool is_body = x->told++ == 0;
 
-	fail_task(x, step, x->exception, is_body);
+	fail_task(x, step, x->exception, is_body ? RECORD_OF_BODY : RECORD_OF_STEP);
 }
 
 static void fail_member(void *ctx, const struct signature *step)
 {
 	struct failing *x = ctx;
 
+	const char *exception = x->cause ? x->cause : x->exception;
+	bool is_group = x->body_id && strcmp(step->task_id, x->body_id) == 0;
+
 	x->told++;
-	fail_task(x, step, x->cause ? x->cause : x->exception, true);
+	fail_task(x, step, exception, is_group ? RECORD_OF_GROUP : RECORD_OF_BODY);
 }
 
 static void no_step(void *ctx, const struct signature *step)
@@ -238,6 +246,14 @@ static bool take_errback(void *ctx, const struct signature *errback, const char 
 	return is_taken;
 }
 
+static char *body_id_of(struct span text)
+{
+	json_auto_t *body = pyjson_load(text.data, text.len, NULL);
+	const json_t *options = json_object_get(body, "options");
+
+	return mem_strdup(json_string_value(json_object_get(options, "task_id")));
+}
+
 static struct span body_of(const struct failing *x)
 {
 	return (struct span){x->body, strlen(x->body)};
@@ -277,6 +293,7 @@ void chord_fail(const struct chord_end *end, const char *text, struct span cause
 		.finish = end->finish,
 		.by = end->by,
 		.body = mem_dup(end->body.data, end->body.len),
+		.body_id = body_id_of(end->body),
 		.exception = chord_error(text),
 		.cause = cause.data ? mem_dup(cause.data, cause.len) : NULL,
 		.traceback = traceback_of(text, cause),
