@@ -113,11 +113,14 @@ class TestRun:
             child = subprocess.Popen(
                 [BUILD / "bin/smallage", "run", "-I", PLUGIN, task, "30"], text=True, cwd=tmp_path,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            wait_until(lambda: catches(child.pid, signal.SIGINT), 20, "a handler of Ctrl-C")
-            for _ in range(presses):
-                time.sleep(0.5)
-                child.send_signal(signal.SIGINT)
-            said = child.communicate(timeout=20)[0]
+            try:
+                wait_until(lambda: catches(child.pid, signal.SIGINT), 20, "a handler of Ctrl-C")
+                for _ in range(presses):
+                    time.sleep(0.5)
+                    child.send_signal(signal.SIGINT)
+                said = child.communicate(timeout=20)[0]
+            finally:
+                child.kill()
             assert child.returncode == code and said.splitlines()[-1] == line, said
 
 
@@ -183,6 +186,7 @@ class TestStubs:
         text = stubs(tmp_path, "--module", "src.apps.core.tasks")
         assert "@shared_task(name='src.apps.core.tasks.send_sms_task')\n" in text
         assert "app.tasks.notifications" not in text
+        assert "name='celery." not in stubs(tmp_path)  # Python has those
         assert "@shared_task(name='app.tasks.notifications.send_sms_task')\n" in stubs(tmp_path)
         done = run(tmp_path, "stubs", "--module", "no.such")
         assert (done.returncode, done.stdout) == (2, "")
