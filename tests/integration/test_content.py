@@ -295,14 +295,20 @@ class TestResults:
         assert results.raw(id) == packed
 
     def test_what_the_serializer_has_no_form_for_is_a_failure(self, queue, results, worker):
-        """T-34"""
-        worker(settings={"result_serializer": "msgpack"})
+        """T-34: to the log and to errbacks as well"""
+        run = worker(settings={"result_serializer": "msgpack"})
+        queue.declare("errors")
         app = self.client(queue, results, result_serializer="msgpack",
                           result_accept_content=["msgpack"])
-        result = app.send_task("testtasks.echo", (decimal.Decimal("1.5"),), serializer="json")
+        errback = app.signature("testtasks.echo", ("said",), queue="errors")
+        result = app.send_task("testtasks.echo", (decimal.Decimal("1.5"),), serializer="json",
+                               link_error=errback)
         with pytest.raises(Exception, match="serialize"):
             result.get(timeout=20)
         assert result.state == "FAILURE" and type(result.result).__name__ == "EncodeError"
+        run.wait_log(r"raised unexpected: EncodeError\(")
+        assert queue.get("errors").headers["task"] == "testtasks.echo"
+        assert f"{result.id}] succeeded" not in run.log
         app.close()
 
 

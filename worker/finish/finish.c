@@ -61,6 +61,17 @@ void finish_go_on(struct finish *f, struct request *r)
 	finish_end(f, r);
 }
 
+/* A result that cannot be stored is a failure to all who hear of it: log, events, links, chords. */
+static void refuse_result(struct finish *f, struct request *r)
+{
+	struct err err = {0};
+
+	if (r->outcome.kind != OUTCOME_SUCCESS || record_check(f, r, &err) == 0)
+		return;
+	r->outcome.kind = OUTCOME_FAILURE;
+	outcome_set_exception(&r->outcome, "kombu.exceptions", "EncodeError", err.text);
+}
+
 void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
 {
 	outcome_clear(&r->outcome);
@@ -73,6 +84,7 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome)
 	r->step = 0;
 	if (r->outcome.kind != OUTCOME_TERMINATED)
 		retry_decide(r);
+	refuse_result(f, r);
 	finish_go_on(f, r);
 }
 

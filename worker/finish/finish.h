@@ -67,6 +67,9 @@ struct finish_record {
 	struct span children; /* JSON text; .data NULL = none */
 	bool has_date;
 };
+/* Whether result_serializer has a form for the outcome's result, and for what else of it would be
+ * stored; -1 with ERR_UNSUPPORTED if not. Looked at for serializers that cannot say all of JSON. */
+int record_check(struct finish *f, const struct request *r, struct err *err);
 /* REVOKED with a TaskRevokedError of this reason. */
 struct finish_record record_revoked(enum finish_reason reason);
 int record_store(struct finish *f, struct request *r, const struct finish_record *record,

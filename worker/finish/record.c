@@ -99,6 +99,34 @@ static void fill_extended(struct finish *f, struct result_record *out, const str
 	out->stamps = m->stamps;
 }
 
+int record_check(struct finish *f, const struct request *r, struct err *err)
+{
+	const struct content_form form = {.serializer = f->config->result_form.serializer};
+	const struct task_message *m = &r->message;
+	struct content_label label;
+	struct err why = {0};
+	struct str *text = &f->text;
+
+	if (!form.serializer || form.serializer == serializer_find("json") ||
+	    form.serializer == serializer_find("auth") || !f->backend || r->policy.ignore_result)
+		return 0;
+	str_shrink(text, TEXT_KEEP);
+	text->max = 4 * f->config->worker_max_message_bytes + RECORD_OVERHEAD;
+	str_addc(text, '[');
+	str_add(text, r->outcome.result, r->outcome.result_len);
+	if (f->config->result_extended && m->args.data && m->kwargs.data) {
+		str_addc(text, ',');
+		str_add(text, m->args.data, m->args.len);
+		str_addc(text, ',');
+		str_add(text, m->kwargs.data, m->kwargs.len);
+	}
+	str_addc(text, ']');
+	if (content_encode(text, &form, &label, &why) == 0 || why.code != ERR_UNSUPPORTED)
+		return 0;
+	*err = why;
+	return -1;
+}
+
 struct finish_record record_revoked(enum finish_reason reason)
 {
 #define REVOKED_AS(text)                                                                           \
