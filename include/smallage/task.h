@@ -149,8 +149,8 @@ json_t *sm_retry_with(struct sm_job *job, json_t *options, const char *type, jso
 json_t *sm_ignore(struct sm_job *job);
 json_t *sm_reject(struct sm_job *job, const char *reason, bool requeue);
 
-/* Another task (any signature, taken) takes this one's place: it gets this one's id, links and place
- * in its chain or chord. */
+/* Another task (any signature, taken) takes this one's place: it gets this one's id, links and
+ * place in its chain or chord. */
 json_t *sm_replace(struct sm_job *job, json_t *signature);
 
 /* Signatures: tasks that are to be called, as JSON objects in the form of Python's canvas. All of
