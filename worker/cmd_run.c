@@ -129,7 +129,9 @@ static void on_send(void *ctx, struct pool_job *job, enum job_send how, const ch
 {
 	struct run *run = ctx;
 
-	if (run->is_json)
+	if (how == JOB_CLEAN_BACKEND)
+		log_warning("There is no result store here to clean up");
+	else if (run->is_json)
 		json_array_append_new(run->sent, pyjson_load(signature, len, NULL));
 	else
 		fprintf(stderr, "%s %.*s\n", how == JOB_SEND ? "SENDS" : "ADDS TO CHORD", (int)len,

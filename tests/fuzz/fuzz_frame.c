@@ -56,7 +56,7 @@ static void use_send(const struct frame *f)
 	uint64_t serial;
 
 	if (frame_get_send(&serial, &how, f, NULL) == 0)
-		fuzz_check(how <= JOB_ADD_TO_CHORD && f->tail_len > 0);
+		fuzz_check(how <= JOB_CLEAN_BACKEND && f->tail_len > 0);
 }
 
 static void use_state(const struct frame *f)

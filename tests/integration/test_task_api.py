@@ -1,9 +1,10 @@
 """What a task can do besides returning: send tasks, be tried again with changes, look at its
 request; and the tasks that every worker has. tasks.md 4.3, 5.3, 6.10."""
 import json
+import os
 
 import pytest
-from celery import group
+from celery import chord, group
 
 from messages import new_id
 from services.keeper import wait_until
@@ -180,6 +181,18 @@ class TestBuiltIns:
         assert results.record(ids[0])["group_id"] == gid
         assert record["children"] == [record["result"]]
 
+    def test_old_results_in_files_are_removed(self, queue, worker, tmp_path):
+        folder = tmp_path / "results"
+        folder.mkdir()
+        worker(backend_url=f"file://{folder}", settings={"result_expires": 3600})
+        old, new = (folder / f"celery-task-meta-{name}" for name in ("old", "new"))
+        for path in (old, new):
+            path.write_text("{}")
+        os.utime(old, (1, 1))
+        queue.send("celery.backend_cleanup")
+        wait_until(lambda: not old.exists(), 10, "the old result's end")
+        assert new.exists()
+
     def test_a_producer_maps(self, run, app, sig):
         xmap = app.signature("celery.map", kwargs={"task": sig("echo"), "it": [4, 5]},
                              immutable=True)
@@ -200,6 +213,12 @@ class TestReplacing:
         assert results.record(id)["parent_id"] == id
         assert len(results.record(id)["children"]) == 2
 
+    def test_a_group_takes_the_place(self, queue, worker, results, sig):
+        """T-150 T-151"""
+        worker()
+        id = queue.send("replace", (group(sig("add", 1, 2), sig("add", 3, 4)),))
+        assert results.value(id) == [3, 7]
+
     @pytest.mark.parametrize("bad, error", [
         ({"task": "x.y", "options": {"chord": {"task": "x.z"}}},
          "A signature replacing a task must not be part of a chord"),
@@ -209,6 +228,12 @@ class TestReplacing:
         worker()
         id = queue.send("replace", (bad,))
         assert results.error(id) == ("ImproperlyConfigured", [error], "celery.exceptions")
+
+    def test_a_chord_grows(self, queue, worker, results, sig):
+        worker()
+        body = sig("echo")
+        result = chord([sig("grow", 1, sig("add", 5, 6)), sig("add", 1, 1)], body).apply_async()
+        assert sorted(result.get(timeout=15)) == [1, 2, 11]
 
 
 class TestErrbacks:

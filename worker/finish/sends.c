@@ -37,8 +37,8 @@ static void on_carried(void *ctx, const struct err *err)
 		finish_go_on(f, r);
 }
 
-static int make(struct canvas *c, const struct finish *f, const struct request *r,
-		enum job_send how, const json_t *signature, struct err *err)
+static int prepare(struct canvas *c, const struct finish *f, const struct request *r,
+		   enum job_send how, const json_t *signature, struct err *err)
 {
 	auto_free char *origin = links_origin(f->config);
 	const struct canvas_options options = links_options(f, origin);
@@ -51,6 +51,10 @@ static int make(struct canvas *c, const struct finish *f, const struct request *
 	switch (how) {
 	case JOB_SEND:
 		return canvas_apply(c, signature, &call, &options, err);
+	case JOB_CLEAN_BACKEND:
+		if (f->backend)
+			backend_cleanup(f->backend);
+		return 0;
 	case JOB_ADD_TO_CHORD:
 		break;
 	}
@@ -98,7 +102,7 @@ void sends_take(struct finish *f, struct request *r, enum job_send how, const ch
 
 	*s = (struct sending){.finish = f, .request = r, .len = len};
 	r->sends_left++;
-	if (value && make(&c, f, r, how, value, &err) == 0)
+	if (value && prepare(&c, f, r, how, value, &err) == 0)
 		carry(s, how, &c);
 	else
 		on_carried(s, &err);

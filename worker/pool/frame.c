@@ -341,7 +341,7 @@ int frame_get_send(uint64_t *ret_serial, enum job_send *ret_how, const struct fr
 	if (f->type != FRAME_SEND || f->head_len != sizeof(head) || f->tail_len == 0)
 		return err_set(err, ERR_PROTOCOL, "send frame with a bad head");
 	memcpy(&head, f->head, sizeof(head));
-	if (head.how > JOB_ADD_TO_CHORD)
+	if (head.how > JOB_CLEAN_BACKEND)
 		return err_set(err, ERR_PROTOCOL, "send frame that asks for %llu",
 			       (unsigned long long)head.how);
 	*ret_serial = head.serial;

@@ -25,7 +25,8 @@ struct job_run_args {
 	const _Atomic uint32_t *expired; /* not 0 once the soft limit passed for this run */
 };
 
-enum job_send { JOB_SEND, JOB_ADD_TO_CHORD };
+/* JOB_CLEAN_BACKEND sends no signature, but asks for what celery.backend_cleanup does. */
+enum job_send { JOB_SEND, JOB_ADD_TO_CHORD, JOB_CLEAN_BACKEND };
 enum job_send_result { JOB_SENT, JOB_SEND_TOO_LARGE, JOB_SEND_EXPIRED };
 
 struct job_host {
