@@ -1,5 +1,7 @@
 """What `make install` puts where; the example plug-in and every snippet of docs/TASKS.md on top of
 it, outside of the tree."""
+import ast
+import json
 import os
 import pathlib
 import re
@@ -152,6 +154,14 @@ def run_console(shell, line, text):
             + shell.logs()
 
 
+def check_plain(text):
+    """JSON values, or parameter lists of Python, one below the other."""
+    while text.startswith("{"):
+        text = text[json.JSONDecoder().raw_decode(text)[1]:].lstrip()
+    for line in text.splitlines():
+        ast.parse(f"def task({line}): pass")
+
+
 @pytest.mark.brokers("rabbitmq", "redis", why="a folder needs more of its producers than a URL")
 @pytest.mark.parametrize("document", ["docs/TASKS.md", "examples/plugin/README.md"])
 def test_every_snippet_does_what_its_document_says(shell, document):
@@ -169,4 +179,5 @@ def test_every_snippet_does_what_its_document_says(shell, document):
             run_console(shell, line, text)
         else:
             assert language == "", f"line {line}: nobody runs this block"
+            check_plain(text)
     assert "console" in seen
