@@ -7,7 +7,7 @@ import time
 
 import pytest
 import services
-from celery import Celery, chain, signature
+from celery import Celery, chain, chord, signature
 
 from services.keeper import wait_until
 from worker import BUILD
@@ -179,6 +179,22 @@ def test_serializer_and_names_of_the_tables(tables, broker, database):
     result = app.send_task("testtasks.echo", ([1, {"a": "b"}],))
     assert get(result) == [1, {"a": "b"}]
     assert database.row(result.id, '"Shop results"')["result"] == b"\x92\x01\x81\xa1a\xa1b"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_chords_wait_by_chord_unlock(tables, database):
+    """T-149"""
+    tables(settings={"result_chord_retry_interval": 0.2})
+    app = tables.app
+    app.conf.result_chord_retry_interval = 0.2
+    echo = signature("testtasks.echo", app=app)
+    header = [signature("testtasks.add", (1, i), app=app) for i in range(10)]
+    good = chord(header, echo, app=app).apply_async()
+    bad = chord([header[0], signature("testtasks.raise_", ("ValueError", "no"), app=app)], echo,
+                app=app).apply_async()
+    assert get(good) == [1 + i for i in range(10)]
+    error = bad.get(timeout=30, interval=0.05, propagate=False)
+    assert type(error).__name__ == "ChordError" and "ValueError('no')" in str(error)
 
 
 @pytest.mark.smallage_only("commands of smallage")
