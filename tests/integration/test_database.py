@@ -181,6 +181,17 @@ def test_serializer_and_names_of_the_tables(tables, broker, database):
     assert database.row(result.id, '"Shop results"')["result"] == b"\x92\x01\x81\xa1a\xa1b"
 
 
+def test_expired_rows_are_removed_when_asked_to(tables, broker, database):
+    """T-150"""
+    tables(settings={"result_expires": 3600})
+    old, new = broker.send("echo", (1,)), broker.send("echo", (2,))
+    wait_row(database, old), wait_row(database, new)
+    database.run(f"UPDATE celery_taskmeta SET date_done = '2020-01-01' WHERE task_id = '{old}'")
+    broker.send("celery.backend_cleanup")
+    wait_until(lambda: not database.row(old), 10, "an empty place")
+    assert database.row(new)
+
+
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_chords_wait_by_chord_unlock(tables, database):
     """T-149"""
