@@ -44,6 +44,28 @@ const char *compression_type(const struct compression *c)
 	return c->type;
 }
 
+int compression_streams(struct str *out, struct span data, compression_stream_fn *read,
+			const void *library, struct err *err)
+{
+	bool is_first = true;
+
+	do {
+		size_t before = out->len;
+		struct err why = {0};
+
+		if (read(library, out, &data, &why) == 0) {
+			is_first = false;
+			continue;
+		}
+		if (is_first || why.code != ERR_INVALID)
+			return err_set(err, why.code, "%s", why.text);
+		out->len = before;
+		str_commit(out, 0);
+		return 0;
+	} while (data.len > 0);
+	return 0;
+}
+
 uint8_t *compression_room(struct str *out, size_t *ret_len, struct err *err)
 {
 	size_t left = out->max - out->len;

@@ -46,38 +46,30 @@ static int read_stream(const struct bzip2 *b, bz_stream *s, struct str *out, str
 	}
 }
 
-/* Behind the first stream there may be others, and then anything. */
+static int undo_stream(const void *library, struct str *out, struct span *data, struct err *err)
+{
+	const struct bzip2 *b = library;
+	bz_stream s = {.next_in = (char *)(uintptr_t)data->data, .avail_in = (unsigned)data->len};
+	int result;
+
+	if (b->init(&s, 0, 0) != BZ_OK)
+		return err_set(err, ERR_INTERNAL, "bzip2 cannot begin");
+	result = read_stream(b, &s, out, err);
+	*data = (struct span){s.next_in, s.avail_in};
+	b->end(&s);
+	return result;
+}
+
 int compression_bzip2_undo(struct str *out, const uint8_t *data, size_t len, struct err *err)
 {
 	struct bzip2 b;
-	bool is_first = true;
 
 	if (load(&b, err) < 0)
 		return -1;
-	while (len > 0) {
-		bz_stream s = {.next_in = (char *)(uintptr_t)data, .avail_in = (unsigned)len};
-		size_t before = out->len;
-		struct err why = {0};
-
-		if (b.init(&s, 0, 0) != BZ_OK)
-			return err_set(err, ERR_INTERNAL, "bzip2 cannot begin");
-		int result = read_stream(&b, &s, out, &why);
-
-		data = (const uint8_t *)s.next_in;
-
-		len = s.avail_in;
-		b.end(&s);
-		if (result == 0) {
-			is_first = false;
-			continue;
-		}
-		if (is_first || why.code != ERR_INVALID)
-			return err_set(err, why.code, "%s", why.text);
-		out->len = before;
-		str_commit(out, 0);
+	if (len == 0)
 		return 0;
-	}
-	return 0;
+	return compression_streams(out, (struct span){(const char *)data, len}, undo_stream, &b,
+				   err);
 }
 
 int compression_bzip2_apply(struct str *out, const uint8_t *data, size_t len, struct err *err)

@@ -55,39 +55,30 @@ static int read_stream(const struct xz *x, lzma_stream *s, struct str *out, stru
 	}
 }
 
-/* Behind the first stream there may be others, and then anything that is none. */
+static int undo_stream(const void *library, struct str *out, struct span *data, struct err *err)
+{
+	const struct xz *x = library;
+	lzma_stream s = LZMA_STREAM_INIT;
+	int result;
+
+	s.next_in = (const uint8_t *)data->data;
+	s.avail_in = data->len;
+	if (x->decoder(&s, READ_MEMORY, 0) != LZMA_OK)
+		return err_set(err, ERR_INTERNAL, "liblzma cannot begin");
+	result = read_stream(x, &s, out, err);
+	*data = (struct span){(const char *)s.next_in, s.avail_in};
+	x->end(&s);
+	return result;
+}
+
 int compression_lzma_undo(struct str *out, const uint8_t *data, size_t len, struct err *err)
 {
 	struct xz x;
-	bool is_first = true;
 
 	if (load(&x, err) < 0)
 		return -1;
-	do {
-		lzma_stream s = LZMA_STREAM_INIT;
-		size_t before = out->len;
-		struct err why = {0};
-
-		s.next_in = data;
-		s.avail_in = len;
-		if (x.decoder(&s, READ_MEMORY, 0) != LZMA_OK)
-			return err_set(err, ERR_INTERNAL, "liblzma cannot begin");
-		int result = read_stream(&x, &s, out, &why);
-
-		data = s.next_in;
-		len = s.avail_in;
-		x.end(&s);
-		if (result == 0) {
-			is_first = false;
-			continue;
-		}
-		if (is_first || why.code != ERR_INVALID)
-			return err_set(err, why.code, "%s", why.text);
-		out->len = before;
-		str_commit(out, 0);
-		return 0;
-	} while (len > 0);
-	return 0;
+	return compression_streams(out, (struct span){(const char *)data, len}, undo_stream, &x,
+				   err);
 }
 
 int compression_lzma_apply(struct str *out, const uint8_t *data, size_t len, struct err *err)
