@@ -163,17 +163,7 @@ static inline void store(struct fixture *x, const char *id, const char *record)
 	store_as(x, id, TASK_SUCCESS, record);
 }
 
-static inline redisReply *ask(struct fixture *x, const char *format, ...)
-{
-	va_list args;
-	redisReply *reply;
-
-	va_start(args, format);
-	reply = redisvCommand(x->client, format, args);
-	va_end(args);
-	ck_assert_ptr_nonnull(reply);
-	return reply;
-}
+#define ask(x, ...) redis_server_ask((x)->client, __VA_ARGS__)
 
 #define assert_text(x, expected, ...)                                                              \
 	do {                                                                                       \

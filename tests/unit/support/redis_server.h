@@ -9,6 +9,7 @@
 #include <hiredis/hiredis.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +65,19 @@ static inline redisContext *redis_server_try(const struct redis_server *s)
 		return c;
 	redisFree(c);
 	return NULL;
+}
+
+/* A command of this client, and its answer. */
+static inline redisReply *redis_server_ask(redisContext *client, const char *format, ...)
+{
+	va_list args;
+	redisReply *reply;
+
+	va_start(args, format);
+	reply = redisvCommand(client, format, args);
+	va_end(args);
+	ck_assert_ptr_nonnull(reply);
+	return reply;
 }
 
 /* Never returns. */

@@ -3,7 +3,6 @@
 #define TESTS_UNIT_TRANSPORT_REDIS_BROKER_FIXTURE_H
 
 #include <check.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,17 +88,7 @@ static inline void tear_down(struct fixture *x)
 	free(x->url);
 }
 
-static inline redisReply *ask(struct fixture *x, const char *format, ...)
-{
-	va_list args;
-	redisReply *reply;
-
-	va_start(args, format);
-	reply = redisvCommand(x->client, format, args);
-	va_end(args);
-	ck_assert_ptr_nonnull(reply);
-	return reply;
-}
+#define ask(x, ...) redis_server_ask((x)->client, __VA_ARGS__)
 
 static inline long long number(struct fixture *x, const char *command)
 {
