@@ -69,6 +69,14 @@ static void answer_failed(struct redis_sentinel *q)
 	q->options.events->failed(q->options.ctx, &err);
 }
 
+/* Whoever answers there may say anything; it is for the log. */
+static void keep_one_line(struct str *text)
+{
+	for (size_t i = 0; i < text->len; i++)
+		if ((unsigned char)text->data[i] < ' ' || text->data[i] == 0x7f)
+			text->data[i] = '?';
+}
+
 /* This one did not help: the next. */
 static void pass_over(struct redis_sentinel *q, const char *why)
 {
@@ -79,6 +87,7 @@ static void pass_over(struct redis_sentinel *q, const char *why)
 		str_addf(&q->trouble, "; %.150s", why);
 	else
 		str_addf(&q->trouble, "; %.60s:%d: %.100s", s->host, s->port, why);
+	keep_one_line(&q->trouble);
 	stream_close(q->stream);
 	q->stream = NULL;
 	ask_next(q);

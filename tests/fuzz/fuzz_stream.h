@@ -116,7 +116,8 @@ static void streams_flush(bool no_write)
 		}
 		if (!s->is_closed && s->wants_flush) {
 			s->wants_flush = false;
-			s->events->on_flush(s->ctx);
+			if (s->events->on_flush)
+				s->events->on_flush(s->ctx);
 		}
 		if (s->is_closed || no_write)
 			continue;
