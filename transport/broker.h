@@ -92,8 +92,7 @@ int broker_consume(struct broker *b, const struct queue_def *queue, struct err *
 void broker_cancel(struct broker *b, const char *queue);
 void broker_start(struct broker *b);
 /* Prefetch count, and how many messages may be in hand beyond it because so many wait for their
- * time; 0 = unlimited, as are counts above 65535 on the wire. Several changes in one turn cost one.
- */
+ * time; 0 = unlimited (as are more than 65535 by AMQP). Changes of one turn cost one. */
 void broker_qos(struct broker *b, unsigned count, unsigned waiting);
 /* Acks of one loop turn go out together, as few as the order of tags allows ("multiple"). */
 void broker_ack(struct broker *b, unsigned session, uint64_t tag);
