@@ -187,6 +187,41 @@ enum task_state result_state_of(const char *record, size_t len)
 	return find_status(record, len, name) ? state_parse(name) : TASK_PENDING;
 }
 
+static bool is_key(const struct pyjson_item *item, const char *name)
+{
+	return item->key.len == strlen(name) && memcmp(item->key.data, name, item->key.len) == 0;
+}
+
+static bool is_nothing(struct span value)
+{
+	return (value.len == 4 && memcmp(value.data, "null", 4) == 0) ||
+	       (value.len == 2 && memcmp(value.data, "[]", 2) == 0);
+}
+
+bool result_read_success(struct span record, struct span *ret_result, struct span *ret_children)
+{
+	struct pyjson_item items[SCAN_ITEMS];
+	enum pyjson_kind kind;
+	size_t count;
+	bool is_success = false;
+
+	*ret_result = *ret_children = (struct span){0};
+	if (pyjson_scan(record.data, record.len, &kind, items, SCAN_ITEMS, &count, NULL) == -1 ||
+	    kind != PYJSON_OBJECT)
+		return false;
+	for (size_t i = 0; i < count && i < SCAN_ITEMS; i++) {
+		struct span value = items[i].value;
+
+		if (is_key(&items[i], "status"))
+			is_success = value.len == 9 && memcmp(value.data, "\"SUCCESS\"", 9) == 0;
+		else if (is_key(&items[i], "result"))
+			*ret_result = value;
+		else if (is_key(&items[i], "children") && !is_nothing(value))
+			*ret_children = value;
+	}
+	return is_success && ret_result->data;
+}
+
 bool result_is_waiting(const char *record, size_t len)
 {
 	char name[64];

@@ -50,6 +50,9 @@ int result_unpack(struct str *out, const char *record, size_t len,
 
 /* The state in a stored record, packed or not, TASK_PENDING when it cannot be read. */
 enum task_state result_state_of(const char *record, size_t len);
+/* Of a record's JSON text (result_unpack): the parts of a SUCCESS. `children` is without data when
+ * there are none. False when it is another state's, or cannot be read. */
+bool result_read_success(struct span record, struct span *ret_result, struct span *ret_children);
 /* Does the record tell of a task that has not begun: PENDING, RECEIVED, RETRY, REJECTED? Only over
  * such a one may somebody who does not run the task put REVOKED. False when it cannot be read. */
 bool result_is_waiting(const char *record, size_t len);

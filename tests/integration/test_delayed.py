@@ -100,6 +100,7 @@ class TestOneWorker:
         assert app.send_task("testtasks.add", (1, 3), queue="qq").get(timeout=5) == 4
         assert not any(f"{one_of.id}] received" in one.log for one_of in later)
 
+    @pytest.mark.deviates("Celery goes by its default queue, which is another one here")
     def test_a_retry_waits_there_with_one_prefix(self, queue, worker, app, results):
         """T-180"""
         worker(settings=self.settings)

@@ -78,7 +78,7 @@ struct config {
 	unsigned autoscale_max, autoscale_min; /* of it; max 0 = off */
 	double worker_autoscale_keepalive;
 	bool worker_pool_restarts, worker_direct;
-	bool worker_detect_quorum_queues;
+	bool worker_detect_quorum_queues, worker_deduplicate_successful_tasks;
 	unsigned worker_prefetch_multiplier; /* 0 = unlimited */
 	unsigned worker_max_tasks_per_child;
 	uint64_t worker_max_memory_per_child; /* KiB */

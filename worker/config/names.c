@@ -21,7 +21,6 @@ static const struct config_fixed fixed_rows[] = {
 	{"task_remote_tracebacks", "false", NULL},
 	{"worker_pool_start_method", "fork", NULL},
 	{"worker_disable_prefetch", "false", NULL},
-	{"worker_deduplicate_successful_tasks", "false", NULL},
 	{"worker_cancel_long_running_tasks_on_connection_loss", "false", NULL},
 	{"broker_transport", NULL, "the scheme of broker_url says it"},
 	{"broker_host", NULL, "write it into broker_url"},

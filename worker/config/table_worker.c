@@ -74,6 +74,12 @@ const struct config_row config_rows_worker[] = {
 	 .fallback = "true",
 	 .help = "Count the prefetch per consumer where a quorum queue is consumed; false: for all "
 		 "consumers together as elsewhere, which RabbitMQ refuses for quorum queues."},
+	{.name = "worker_deduplicate_successful_tasks",
+	 .type = CONFIG_BOOL,
+	 .field = FIELD(worker_deduplicate_successful_tasks),
+	 .fallback = "false",
+	 .help = "Look for the result of a late-ack task that is delivered again, and do not run "
+		 "it a second time when it succeeded."},
 	{.name = "worker_max_tasks_per_child",
 	 .type = CONFIG_COUNT,
 	 .field = FIELD(worker_max_tasks_per_child),

@@ -85,6 +85,10 @@ size_t consumer_in_hand(const struct consumer *c);
 
 /* consume/deliver.c */
 void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag);
+void deliver_admit(struct consumer *c, struct request *r); /* once it is to run */
+/* consume/repeat.c: where settings want it, looks whether a task that was delivered again has
+ * succeeded before. True when its fate is decided by that, now or later. */
+bool repeat_check(struct consumer *c, struct request *r);
 /* consume/pump.c: ready requests to free slots; what is due to its rate limit and then to READY */
 void pump_add(struct consumer *c, struct request *r);
 /* The task has another rate limit (0 = none), also for its requests that wait already. */

@@ -171,7 +171,7 @@ static bool adopt(struct consumer *c, struct delivery d, const struct task_messa
 	return true;
 }
 
-static void admit(struct consumer *c, struct request *r)
+void deliver_admit(struct consumer *c, struct request *r)
 {
 	int64_t now = clock_wall_us();
 
@@ -220,7 +220,8 @@ static void take_on(struct consumer *c, struct delivery d, struct task_message *
 		request_label(&label, r);
 		log_write(LOG_INFO, &ctx, "Task %s received", label.data);
 	}
-	admit(c, r);
+	if (!repeat_check(c, r))
+		deliver_admit(c, r);
 }
 
 void deliver_message(struct consumer *c, struct message *message, unsigned session, uint64_t tag)

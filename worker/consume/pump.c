@@ -69,8 +69,12 @@ void pump_limit(struct consumer *c, const struct task_entry *task, double per_se
 		if (r->task == task)
 			requests_move(&c->requests, r, REQUEST_RECEIVED);
 	}
-	while (!list_is_empty(aside))
-		pump_add(c, list_entry(aside->next, struct request, node));
+	list_foreach_safe (pos, tmp, aside) {
+		struct request *r = list_entry(pos, struct request, node);
+
+		if (!r->watch) /* its result is looked for, see repeat.c */
+			pump_add(c, r);
+	}
 	pump_run(c);
 }
 

@@ -91,7 +91,8 @@ int revoke_terminate(struct consumer *c, struct request *r, int signal)
 {
 	bool was_pumping = c->is_pumping;
 
-	if (r->state == REQUEST_WAITING_ETA || r->state == REQUEST_WAITING_RATE)
+	if (r->state == REQUEST_RECEIVED || r->state == REQUEST_WAITING_ETA ||
+	    r->state == REQUEST_WAITING_RATE)
 		return 0;
 	if (r->state == REQUEST_READY ||
 	    (r->state == REQUEST_SUBMITTED && pool_take_back(c->pool, &r->job))) {

@@ -1,6 +1,7 @@
 #include "worker/finish/finish.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "protocol/pyjson.h"
 #include "protocol/result.h"
 #include "worker/finish/steps.h"
@@ -29,6 +30,8 @@ static step_fn *const finish_plan[OUTCOME_KIND_COUNT][10] = {
 	[OUTCOME_TERMINATED] = {step_await_sends, step_leave_to_broker, step_store_cancelled,
 				step_report_part, step_answer_ack},
 	[OUTCOME_REVOKED] = {step_report_part, step_answer_ack},
+	[OUTCOME_REPEATED] = {step_send_links, step_tell_repeated, step_report_part,
+			      step_answer_ack},
 };
 
 void finish_tally(struct finish *f, const struct request *r, enum tally_end end)
@@ -116,6 +119,22 @@ void finish_revoked(struct finish *f, struct request *r, enum finish_reason reas
 	r->step = 0;
 	if (!r->policy.store_errors || step_store(f, r, &record) == STEP_NEXT)
 		finish_go_on(f, r);
+}
+
+void finish_repeated(struct finish *f, struct request *r, struct span result, bool has_children)
+{
+	auto_str label = STR_INIT(4096);
+
+	request_label(&label, r);
+	log_info("Task %s Task already completed successfully.", label.data);
+	f->acks.skipped++;
+	outcome_clear(&r->outcome);
+	outcome_init(&r->outcome, OUTCOME_REPEATED);
+	r->outcome.result = mem_dup(result.data, result.len);
+	r->outcome.result_len = result.len;
+	requests_move(f->requests, r, REQUEST_FINISHING);
+	r->step = has_children ? 1 : 0; /* its links were sent then */
+	finish_go_on(f, r);
 }
 
 /* States on the way are dropped while too much waits for the backend: a task may report without

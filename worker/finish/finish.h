@@ -49,6 +49,10 @@ void finish_apply(struct finish *f, struct request *r, struct outcome *outcome);
 enum finish_reason { FINISH_EXPIRED, FINISH_REVOKED, FINISH_TERMINATED };
 void finish_revoked(struct finish *f, struct request *r, enum finish_reason reason, const char *by);
 
+/* For one that does not run because it has succeeded before, with this result and perhaps children:
+ * what is to follow it is sent where that did not happen, then ack. */
+void finish_repeated(struct finish *f, struct request *r, struct span result, bool has_children);
+
 /* Counts an end under the task's name; `counts` has them for all names together. */
 void finish_tally(struct finish *f, const struct request *r, enum tally_end end);
 

@@ -128,7 +128,7 @@ static void on_part_reported(void *ctx, const struct err *err)
 enum step_result step_report_part(struct finish *f, struct request *r)
 {
 	const struct task_message *m = &r->message;
-	bool is_success = r->outcome.kind == OUTCOME_SUCCESS,
+	bool is_success = r->outcome.kind == OUTCOME_SUCCESS || r->outcome.kind == OUTCOME_REPEATED,
 	     is_revoked = r->outcome.kind == OUTCOME_REVOKED ||
 			  (r->outcome.kind == OUTCOME_TERMINATED && r->terminate_signal);
 	auto_str exception = STR_INIT(exception_max(f));
@@ -276,6 +276,18 @@ static void give_answer(struct finish *f, struct request *r, enum answer how)
 		events_rejected(f->events, r, how == ANSWER_REQUEUE);
 }
 
+/* Whoever ran it may have died before its event was sent. */
+enum step_result step_tell_repeated(struct finish *f, struct request *r)
+{
+	auto_str repr = STR_INIT(8192);
+
+	if (!events_has_tasks(f->events))
+		return STEP_NEXT;
+	pyjson_repr_text(&repr, r->outcome.result, r->outcome.result_len, 1024, 3, false);
+	events_succeeded(f->events, r, (struct span){repr.data, repr.len});
+	return STEP_NEXT;
+}
+
 enum step_result step_tell_failed(struct finish *f, struct request *r)
 {
 	if (events_has_tasks(f->events))
@@ -342,6 +354,13 @@ static void on_retry_published(void *ctx, const struct err *err)
 static void on_links_sent(struct request *r, const struct err *err)
 {
 	if (finish_is_left_to_broker(r, err)) {
+		finish_end(r->finish, r);
+		return;
+	}
+	if (err && r->outcome.kind == OUTCOME_REPEATED) {
+		log_error("Failed to dispatch chain/callbacks for deduplicated task %s: %s",
+			  r->message.id, err->text);
+		give_answer(r->finish, r, ANSWER_REQUEUE);
 		finish_end(r->finish, r);
 		return;
 	}

@@ -19,7 +19,7 @@ step_fn step_send_links, step_log_success, step_store_success, step_log_failure,
 	step_store_retry, step_log_retry, step_log_ignored, step_store_reject, step_answer_reject,
 	step_requeue_lost, step_answer_timeout, step_store_cancelled, step_leave_to_broker,
 	step_answer_ack, step_tell_failed, step_tell_rejected, step_await_sends,
-	step_send_replacement, step_report_part;
+	step_send_replacement, step_report_part, step_tell_repeated;
 
 /* Stores for a step, or before a plan; waits for the backend where something depends on it. */
 enum step_result step_store(struct finish *f, struct request *r,

@@ -285,6 +285,8 @@ struct request *request_new(struct requests *all, struct task_message *message,
 
 void request_discard(struct request *r)
 {
+	if (r->watch)
+		*r->watch = NULL;
 	outcome_clear(&r->outcome);
 	task_message_clear(&r->message);
 	free(r->children);

@@ -73,6 +73,7 @@ struct request {
 	unsigned sends_left;	/* signatures of its own whose messages are not confirmed */
 	bool awaits_sends;	/* its plan waits for them */
 	char *send_error;	/* the first one that could not be sent */
+	struct request **watch; /* made NULL when the request goes; or NULL */
 	struct finish *finish;	/* who carries the plan out, while a step waits */
 	/* Of a call without a message (finish/errbacks.h), which is in no table; else NULL. */
 	void (*on_called)(void *ctx);

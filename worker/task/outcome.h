@@ -22,6 +22,7 @@ enum outcome_kind {
 	OUTCOME_TIMEOUT,    /* hard time limit: exc_* = TimeLimitExceeded */
 	OUTCOME_TERMINATED, /* killed on our own demand (cold stop, revoke) */
 	OUTCOME_REVOKED,    /* it did not run, or was killed by remote control: exc_* */
+	OUTCOME_REPEATED,   /* not run: it has succeeded before; result */
 	OUTCOME_KIND_COUNT
 };
 

@@ -133,3 +133,37 @@ START_TEST(the_state_of_a_stored_record_is_read)
 	ck_assert_int_eq(state_of(""), TASK_PENDING);
 }
 END_TEST
+
+/* T-72 */
+START_TEST(the_parts_of_a_stored_success_are_read)
+{
+	static const struct {
+		const char *record, *result, *children; /* result NULL: no success */
+	} cases[] = {
+		{"{\"status\": \"SUCCESS\", \"result\": [1, {}], \"children\": []}", "[1, {}]", ""},
+		{"{\"children\": null, \"result\": null, \"status\": \"SUCCESS\"}", "null", ""},
+		{"{\"status\":\"SUCCESS\",\"result\":3,\"children\":[[[\"a\",null],null]]}", "3",
+		 "[[[\"a\",null],null]]"},
+		{"{\"status\": \"FAILURE\", \"result\": 3}", NULL, ""},
+		{"{\"status\": \"SUCCESSES\", \"result\": 3}", NULL, ""},
+		{"{\"status\": \"SUCCESS\"}", NULL, ""},
+		{"[\"status\"]", NULL, ""},
+		{"{", NULL, ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct span record = {cases[i].record, strlen(cases[i].record)};
+		struct span result, children;
+
+		ck_assert_int_eq(result_read_success(record, &result, &children),
+				 cases[i].result != NULL);
+		if (!cases[i].result)
+			continue;
+		ck_assert_uint_eq(result.len, strlen(cases[i].result));
+		ck_assert_mem_eq(result.data, cases[i].result, result.len);
+		ck_assert_uint_eq(children.len, strlen(cases[i].children));
+		if (children.len > 0)
+			ck_assert_mem_eq(children.data, cases[i].children, children.len);
+	}
+}
+END_TEST
