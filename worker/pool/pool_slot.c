@@ -148,7 +148,8 @@ bool slot_steal(struct pool_slot *slot, struct pool_job *job)
 	/* Its bytes are being read from where they lie: that slot was idle and begins at once. */
 	if (slot->big == job)
 		return false;
-	if (!atomic_compare_exchange_strong(&slot_place(job)->state, &expected, SHARE_STOLEN))
+	if (!atomic_compare_exchange_strong(&slot->share->places[job->place].state, &expected,
+					    SHARE_STOLEN))
 		return false;
 	slot_detach(slot, job);
 	return true;
