@@ -163,8 +163,12 @@ static int check_signature(struct canvas_work *w, const json_t *sig, const char 
 static int check_one(struct canvas_work *w, const json_t *value, const char *part)
 {
 	struct signature s;
-	json_auto_t *sig = signature_read(&s, value, w->err) == 0 ? canvas_load(w, value) : NULL;
+	bool is_read = signature_read(&s, value, w->err) == 0;
+	json_auto_t *sig = NULL;
 
+	if (is_read && !s.subtask_type)
+		return 0;
+	sig = is_read ? canvas_load(w, value) : NULL;
 	if (sig && check_members(w, sig, part) == 0)
 		return 0;
 	return err_prefix(w->err, "%s: ", part);
@@ -230,7 +234,7 @@ static json_t *follow_options(const struct canvas_work *w)
 	return options;
 }
 
-static int call_with(struct canvas_work *w, const json_t *sig, json_t *options)
+static int call_with(struct canvas_work *w, json_t *sig, json_t *options)
 {
 	json_auto_t *args = canvas_args(w);
 	struct canvas_result *result = NULL;

@@ -70,23 +70,20 @@ static int add_message(struct canvas_work *w, const json_t *sig)
 	return 0;
 }
 
-static int call_task(struct canvas_work *w, const json_t *sig, const json_t *args,
-		     const json_t *kwargs, json_t *options, struct canvas_result **ret)
+static int call_task(struct canvas_work *w, json_t *sig, const json_t *args, const json_t *kwargs,
+		     json_t *options, struct canvas_result **ret)
 {
-	json_auto_t *merged = NULL;
 	struct canvas_result *result = arena_alloc(&w->memory, sizeof(*result));
 
 	drop_nulls(options);
-	merged = canvas_clone(w, sig, args, kwargs, options);
-	if (!merged)
-		return -1;
-	inherit_priority(w, canvas_own_options(merged));
-	if (add_message(w, merged) < 0)
+	canvas_merge(sig, args, kwargs, options);
+	inherit_priority(w, canvas_own_options(sig));
+	if (add_message(w, sig) < 0)
 		return -1;
 	*result = (struct canvas_result){
 		.id = arena_strdup(&w->memory, w->c->all[w->c->count - 1].message.id),
 	};
-	if (!json_is_false(json_object_get(canvas_own_options(merged), "add_to_parent")))
+	if (!json_is_false(json_object_get(canvas_own_options(sig), "add_to_parent")))
 		canvas_add_child(w, result);
 	*ret = result;
 	return 0;
@@ -322,7 +319,7 @@ int canvas_call_group(struct canvas_work *w, const json_t *sig, const json_t *ar
 	return 0;
 }
 
-int canvas_call(struct canvas_work *w, const json_t *sig, const json_t *args, const json_t *kwargs,
+int canvas_call(struct canvas_work *w, json_t *sig, const json_t *args, const json_t *kwargs,
 		json_t *options, struct canvas_result **ret)
 {
 	int status = -1;

@@ -71,6 +71,8 @@ json_t *canvas_load(struct canvas_work *w, const json_t *value);
 json_t *canvas_signature(enum canvas_type type, const char *task, json_t *args, json_t *kwargs,
 			 json_t *options);
 json_t *canvas_group_of(json_t *tasks);
+/* Signature._merge(), in place: adds to the arguments and over the options. */
+void canvas_merge(json_t *sig, const json_t *args, const json_t *kwargs, const json_t *options);
 /* Each of the last three may be NULL. */
 json_t *canvas_clone(struct canvas_work *w, const json_t *sig, const json_t *args,
 		     const json_t *kwargs, const json_t *options);
@@ -135,9 +137,9 @@ int canvas_prepare_steps(struct canvas_work *w, const json_t *tasks, const struc
 json_t *canvas_unchain(struct canvas_work *w, const json_t *chain);
 int canvas_unroll_chords(struct canvas_work *w, json_t *chain);
 
-/* Calling: canvas_call.c, canvas_chord.c. `options` is the callee's to change; `*ret` may be NULL
+/* Calling: canvas_call.c, canvas_chord.c. `sig` and `options` are used up; `*ret` may be NULL
  * afterwards when nothing was to be sent. */
-int canvas_call(struct canvas_work *w, const json_t *sig, const json_t *args, const json_t *kwargs,
+int canvas_call(struct canvas_work *w, json_t *sig, const json_t *args, const json_t *kwargs,
 		json_t *options, struct canvas_result **ret);
 /* `header`: its result where a chord begins, else NULL. */
 int canvas_call_group(struct canvas_work *w, const json_t *sig, const json_t *args,

@@ -294,15 +294,15 @@ static json_t *clone_list(struct canvas_work *w, const json_t *list)
 }
 
 /* The members of a group are shared with its clone; those of a header are, once it is a group. */
-static json_t *clone_kwargs(struct canvas_work *w, const json_t *sig, const json_t *kwargs)
+static json_t *clone_kwargs(struct canvas_work *w, const json_t *sig)
 {
 	enum canvas_type type = canvas_type(sig);
-	json_auto_t *copy = canvas_copy(json_object_get(sig, "kwargs"));
+	json_auto_t *copy = NULL;
 	json_t *tasks = canvas_tasks(sig), *list, *body;
 
-	canvas_update(copy, kwargs);
-	if (type == CANVAS_TASK)
-		return json_incref(copy);
+	if (type == CANVAS_TASK) /* shared: arguments are replaced, not changed */
+		return json_incref(json_object_get(sig, "kwargs"));
+	copy = canvas_copy(json_object_get(sig, "kwargs"));
 	if (type == CANVAS_GROUP || json_is_object(tasks))
 		list = json_copy(canvas_members(sig));
 	else
@@ -348,31 +348,42 @@ static void merge_options(json_t *own, const json_t *more)
 	}
 }
 
+void canvas_merge(json_t *sig, const json_t *args, const json_t *kwargs, const json_t *options)
+{
+	json_t *own = json_object_get(sig, "args"), *all;
+
+	merge_options(canvas_own_options(sig), options);
+	if (json_is_true(json_object_get(sig, "immutable")))
+		return;
+	if (json_object_size(kwargs) > 0) {
+		all = canvas_copy(json_object_get(sig, "kwargs"));
+		canvas_update(all, kwargs);
+		json_object_set_new_nocheck(sig, "kwargs", all);
+	}
+	if (json_array_size(args) > 0) {
+		all = json_copy((json_t *)(uintptr_t)args);
+		json_array_extend(all, own);
+		json_object_set_new_nocheck(sig, "args", all);
+	}
+}
+
 static json_t *clone(struct canvas_work *w, const json_t *sig, const json_t *args,
 		     const json_t *kwargs, const json_t *options)
 {
 	enum canvas_type type = canvas_type(sig);
-	bool is_immutable = json_is_true(json_object_get(sig, "immutable"));
-	json_t *own_args = json_object_get(sig, "args"), *own_kwargs, *copy, *own;
+	json_t *own_kwargs = clone_kwargs(w, sig), *copy;
 
-	own_kwargs = clone_kwargs(w, sig, is_immutable ? NULL : kwargs);
 	if (!own_kwargs)
 		return NULL;
-	own = options_copy(canvas_own_options(sig));
-	merge_options(own, options);
-	copy = canvas_signature(type, "", NULL, own_kwargs, own);
+	copy = canvas_signature(type, "", NULL, own_kwargs, options_copy(canvas_own_options(sig)));
 	json_object_set_nocheck(copy, "task", json_object_get(sig, "task"));
-	if (type == CANVAS_CHAIN || type == CANVAS_GROUP)
-		return copy;
-	json_object_set_nocheck(copy, "immutable", json_object_get(sig, "immutable"));
-	if (is_immutable || json_array_size(args) == 0) {
-		json_object_set_nocheck(copy, "args", own_args);
+	if (type == CANVAS_CHAIN || type == CANVAS_GROUP) {
+		merge_options(canvas_own_options(copy), options);
 		return copy;
 	}
-	json_t *all = json_copy((json_t *)(uintptr_t)args);
-
-	json_array_extend(all, own_args);
-	json_object_set_new_nocheck(copy, "args", all);
+	json_object_set_nocheck(copy, "args", json_object_get(sig, "args"));
+	json_object_set_nocheck(copy, "immutable", json_object_get(sig, "immutable"));
+	canvas_merge(copy, args, kwargs, options);
 	return copy;
 }
 

@@ -1,14 +1,20 @@
-/* The input as a signature, and as the `embed` of a task that has ended: what is admitted must give
- * messages that can be read again. */
+/* The input as the `embed` of a task that ends in every way, its links as signatures that are
+ * called, take its place or join its chord: what is admitted must give messages that can be read
+ * again. */
 #include "protocol/canvas.h"
 #include "protocol/pyjson.h"
 #include "tests/fuzz/fuzz.h"
 
-static const struct canvas_options options = {
-	.origin = "gen1@host",
-	.now_us = INT64_C(1795235701651532),
-	.max_bytes = 1 << 20,
-};
+static struct canvas_options options_for(enum canvas_chords chords)
+{
+	return (struct canvas_options){
+		.origin = "gen1@host",
+		.now_us = INT64_C(1795235701651532),
+		.max_bytes = 1 << 20,
+		.chords = chords,
+		.inherits_priority = true,
+	};
+}
 
 static struct span span_of(const char *text)
 {
@@ -43,18 +49,31 @@ static void check_message(const struct outgoing *o)
 	message_clear(&m);
 }
 
-static void check_all(struct canvas *c, int status)
+static void check_children(const char *children)
 {
-	json_t *children;
+	json_t *list = pyjson_load(children, strlen(children), NULL);
 
+	/* A chain of parents may be deeper than a text that we read. */
+	fuzz_check(!list || json_array_size(list) > 0);
+	json_decref(list);
+}
+
+static void check_all(struct canvas *c, int status, struct err *err)
+{
 	for (size_t i = 0; i < c->count; i++)
 		check_message(&c->all[i]);
-	if (c->children) {
-		children = pyjson_load(c->children, strlen(c->children), NULL);
-		fuzz_check(json_array_size(children) > 0);
-		json_decref(children);
+	for (size_t i = 0; i < c->chord_count; i++) {
+		fuzz_check(c->chords[i].before <= c->count);
+		fuzz_check(i == 0 || c->chords[i - 1].before <= c->chords[i].before);
+		fuzz_check(c->chords[i].group_id && *c->chords[i].group_id);
 	}
-	fuzz_check(status == 0);
+	if (c->children)
+		check_children(c->children);
+	if (status < 0) {
+		fuzz_check(err->code != ERR_NONE && c->count == 0);
+		fuzz_check_one_line(err->text);
+	}
+	err_clear(err);
 	canvas_clear(c);
 }
 
@@ -62,6 +81,24 @@ static void note_step(void *ctx, const struct signature *step)
 {
 	(void)ctx;
 	fuzz_check(*step->task_id && *step->task);
+}
+
+static void check_signatures(const struct task_message *t, const struct canvas_options *options)
+{
+	const struct canvas_call call = {.argument = span_of("5"), .parent_id = "p", .seed = "s"};
+	json_t *list =
+		t->callbacks.data ? pyjson_load(t->callbacks.data, t->callbacks.len, NULL) : NULL;
+	struct canvas c = {0};
+	struct err err = {0};
+
+	for (size_t i = 0; i < json_array_size(list) && i < 3; i++) {
+		const json_t *one = json_array_get(list, i);
+
+		check_all(&c, canvas_apply(&c, one, &call, options, &err), &err);
+		check_all(&c, canvas_replace(&c, t, one, options, &err), &err);
+		check_all(&c, canvas_add_to_chord(&c, t, one, options, &err), &err);
+	}
+	json_decref(list);
 }
 
 static void check_canvas(struct task_message *t)
@@ -75,8 +112,21 @@ static void check_canvas(struct task_message *t)
 		fuzz_check_one_line(err.text);
 		return;
 	}
-	check_all(&c, canvas_after_success(&c, t, span_of("[1, \"x\"]"), &options, &err));
-	check_all(&c, canvas_after_failure(&c, t, &options, &err));
+	for (enum canvas_chords chords = CHORDS_NONE; chords <= CHORDS_POLLED; chords++) {
+		const struct canvas_options options = options_for(chords);
+		struct span result = span_of("[1, \"x\"]");
+
+		check_all(&c, canvas_after_success(&c, t, result, &options, &err), &err);
+		check_signatures(t, &options);
+	}
+	const struct canvas_options options = options_for(CHORDS_COUNTED);
+
+	check_all(&c, canvas_after_failure(&c, t, &options, &err), &err);
+	if (!t->chord.data)
+		return;
+	check_all(&c, canvas_chord_body(&c, t, t->chord, span_of("[1]"), &options, &err), &err);
+	check_all(&c, canvas_chord_failed(&c, t->chord, note_step, note_step, NULL, &options, &err),
+		  &err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Records tests/golden/canvas/composed.tsv: tests/golden/record_canvas.py (celery 5.7.0). The form of the file is record.py's.
+"""Records tests/golden/canvas/composed.tsv and polled.tsv (for backends that look for the end of a chord, by celery.chord_unlock):
+tests/golden/record_canvas.py (celery 5.7.0). The form of the files is record.py's. Two arguments: how many compositions, where to.
 
 Random compositions are published as a producer does and then lived through: each message ends somehow, and what a worker sends because
 of that is one row. A row: what happened, what it needs besides, the task's headers, its embed, the messages, the chords they begin, the
@@ -26,7 +27,7 @@ MAX_ROW = int(os.environ.get("MAX_ROW", 3000))
 KINDS = ("success", "failure", "replace", "add", "body", "chordfail", "apply")
 
 sent, chords, stored = [], [], []
-groups = {}
+groups, polled = {}, []
 task = app.tasks["capp.add"] if "capp.add" in app.tasks else app.task(lambda *a: a, name="capp.add")
 
 
@@ -36,18 +37,24 @@ def note(body, exchange=None, routing_key=None, headers=None, delivery_mode=None
     body = json.loads(kombu_json.dumps(body))
     if headers["task"].startswith("celery."):  # registered there, so its own setting stands in for "not given"
         headers["ignore_result"] = headers["ignore_result"] or None
+    if headers["task"] == "celery.chord_unlock":  # its kwarg is the type of a queue, which only the worker knows
+        if "exchange_type" not in body[0][1]["options"]:
+            body[1].pop("_chord_unlock_exchange_type", None)
+        headers["kwargsrepr"] = saferepr(body[1])
     headers["argsrepr"] = saferepr(tuple(body[0]))
     sent.append({"headers": headers, "body": body, "queue": declare[0].name, "priority": priority, "reply_to": reply_to})
 
 
 def save_group(header_result_args, body, **more):
     result = GroupResult(*header_result_args, app=app)
+    if polled:
+        app.backend.fallback_chord_unlock(result, body, **more)
     groups[result.id] = [json.loads(kombu_json.dumps(result.as_tuple())), any(isinstance(r, GroupResult) for r in result.results)]
 
 
 def save_size(group_id, size):
     """Celery also writes a size for groups whose members report to another one: nobody reads it."""
-    if group_id in groups:
+    if group_id in groups and not polled:
         chords.append({"group_id": group_id, "size": size, "before": len(sent), "group": groups[group_id][0],
                        "keeps_group": groups[group_id][1]})
 
@@ -257,10 +264,18 @@ def dispatch(result, context):
         signature(context.chain[-1], app=app).apply_async((result,), chain=context.chain[:-1], **more)
 
 
+def record(path, compositions, kinds=KINDS):
+    rows = [row for seed in range(compositions) for row in Living(seed).live() if row[0] in kinds]
+    unique = list({json.dumps(row): row for row in rows}.values())
+    write(path, unique)
+    print(path, {kind: sum(row[0] == kind for row in unique) for kind in KINDS})
+
+
 if __name__ == "__main__":
     assert celery.__version__ == "5.7.0", "celery 5.7.0 decides"
-    compositions = int(sys.argv[1]) if len(sys.argv) > 1 else COMPOSITIONS
-    rows = [row for seed in range(compositions) for row in Living(seed).live()]
-    unique = list({json.dumps(row): row for row in rows}.values())
-    write("canvas/composed.tsv" if compositions == COMPOSITIONS else sys.argv[2], unique)
-    print({kind: sum(row[0] == kind for row in unique) for kind in KINDS})
+    if len(sys.argv) > 1:
+        record(sys.argv[2], int(sys.argv[1]))
+    else:
+        record("canvas/composed.tsv", COMPOSITIONS)
+        polled.append(True)
+        record("canvas/polled.tsv", COMPOSITIONS // 4, ("apply", "replace"))

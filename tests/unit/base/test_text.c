@@ -1,3 +1,4 @@
+#include "base/map.h"
 #include "base/text.h"
 
 #include <check.h>
@@ -151,6 +152,37 @@ START_TEST(uuids_are_of_version_4_and_differ)
 			ck_assert_ptr_nonnull(strchr("0123456789abcdef", a[i]));
 	ck_assert_int_eq(a[14], '4');
 	ck_assert_ptr_nonnull(strchr("89ab", a[19]));
+}
+END_TEST
+
+START_TEST(a_uuid_of_a_text_is_always_the_same)
+{
+	char a[37], b[37];
+
+	uuid_of(a, "t-1", 0);
+	uuid_of(b, "t-1", 0);
+	ck_assert_str_eq(a, b);
+	ck_assert_uint_eq(strlen(a), 36);
+	ck_assert_int_eq(a[14], '4');
+	uuid_of(b, "t-1", 1);
+	ck_assert_str_ne(a, b);
+	uuid_of(b, "t-2", 0);
+	ck_assert_str_ne(a, b);
+}
+END_TEST
+
+/* As many as one canvas may have, of two tasks whose ids differ in one letter. */
+START_TEST(no_two_uuids_of_texts_are_alike)
+{
+	struct map *seen = map_new();
+	char id[37];
+
+	for (uint64_t i = 0; i < 100000; i++)
+		for (int task = 0; task < 2; task++) {
+			uuid_of(id, task ? "a0" : "a1", i);
+			ck_assert_msg(!map_put(seen, id, seen), "%s", id);
+		}
+	map_free(seen);
 }
 END_TEST
 

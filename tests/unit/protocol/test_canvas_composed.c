@@ -7,12 +7,15 @@
 
 enum field { KIND, EXTRA, HEADERS, EMBED, SENT, CHORDS, CHILDREN, STORED };
 
-static const struct canvas_options options = {
-	.origin = "gen1@host",
-	.now_us = INT64_C(1795235701651532),
-	.max_bytes = 1 << 20,
-	.chords = CHORDS_COUNTED,
-};
+static struct canvas_options options_for(enum canvas_chords chords)
+{
+	return (struct canvas_options){
+		.origin = "gen1@host",
+		.now_us = INT64_C(1795235701651532),
+		.max_bytes = 1 << 20,
+		.chords = chords,
+	};
+}
 
 static void load_task(struct task_message *t, const struct golden *g)
 {
@@ -58,8 +61,8 @@ static void note_member(void *list, const struct signature *step)
 	note(list, step, "member");
 }
 
-static int run(const struct golden *g, const struct task_message *t, struct canvas *c,
-	       json_t *stored, struct err *err)
+static int run(const struct golden *g, const struct canvas_options *options,
+	       const struct task_message *t, struct canvas *c, json_t *stored, struct err *err)
 {
 	struct span extra = {g->field[EXTRA], g->len[EXTRA]};
 	json_auto_t *sig = pyjson_load(extra.data, extra.len, NULL);
@@ -67,20 +70,20 @@ static int run(const struct golden *g, const struct task_message *t, struct canv
 	const char *kind = g->field[KIND];
 
 	if (!strcmp(kind, "success"))
-		return canvas_after_success(c, t, extra, &options, err);
+		return canvas_after_success(c, t, extra, options, err);
 	if (!strcmp(kind, "replace"))
-		return canvas_replace(c, t, sig, &options, err);
+		return canvas_replace(c, t, sig, options, err);
 	if (!strcmp(kind, "add"))
-		return canvas_add_to_chord(c, t, sig, &options, err);
+		return canvas_add_to_chord(c, t, sig, options, err);
 	if (!strcmp(kind, "apply"))
-		return canvas_apply(c, sig, &call, &options, err);
+		return canvas_apply(c, sig, &call, options, err);
 	if (!strcmp(kind, "body"))
-		return canvas_chord_body(c, t, extra, (struct span){"[1, 2]", 6}, &options, err);
+		return canvas_chord_body(c, t, extra, (struct span){"[1, 2]", 6}, options, err);
 	if (!strcmp(kind, "chordfail"))
-		return canvas_chord_failed(c, extra, note_step, note_member, stored, &options, err);
+		return canvas_chord_failed(c, extra, note_step, note_member, stored, options, err);
 	ck_assert_str_eq(kind, "failure");
 	canvas_each_step_left(t, note_step, stored);
-	return canvas_after_failure(c, t, &options, err);
+	return canvas_after_failure(c, t, options, err);
 }
 
 /* One text of all that came out, in the form of the golden file. */
@@ -189,8 +192,9 @@ static void rename_ids(struct str *out, const char *text, const struct golden *g
 		free(names[i]);
 }
 
-static void check_row(const struct golden *g)
+static void check_row(const struct golden *g, enum canvas_chords chords_kind)
 {
+	const struct canvas_options options = options_for(chords_kind);
 	json_auto_t *sent = pyjson_load(g->field[SENT], g->len[SENT], NULL);
 	json_auto_t *chords = pyjson_load(g->field[CHORDS], g->len[CHORDS], NULL);
 	json_auto_t *stored = json_array();
@@ -201,7 +205,8 @@ static void check_row(const struct golden *g)
 	struct err err = {0};
 
 	load_task(&t, g);
-	ck_assert_msg(run(g, &t, &c, stored, &err) == 0, "%s: %s", g->field[KIND], err.text);
+	ck_assert_msg(run(g, &options, &t, &c, stored, &err) == 0, "%s: %s", g->field[KIND],
+		      err.text);
 	describe_messages(&ours, &c);
 	expect_messages(&theirs, sent);
 	str_puts(&ours, "\nchords");
@@ -224,13 +229,27 @@ static void check_row(const struct golden *g)
 	task_message_clear(&t);
 }
 
-START_TEST(every_composition_goes_on_as_celery_lets_it)
+static void check_file(const char *path, enum canvas_chords chords)
 {
 	struct golden g;
 
-	golden_open(&g, getenv("CANVAS_ROWS") ? getenv("CANVAS_ROWS")
-					      : "tests/golden/canvas/composed.tsv");
+	golden_open(&g, path);
 	while (golden_next(&g))
-		check_row(&g);
+		check_row(&g, chords);
+}
+
+/* T-121 T-124 T-179; CANVAS_ROWS: other rows, recorded with
+ * more compositions. */
+START_TEST(every_composition_goes_on_as_celery_lets_it)
+{
+	const char *more = getenv("CANVAS_ROWS");
+
+	check_file(more ? more : "tests/golden/canvas/composed.tsv", CHORDS_COUNTED);
+}
+END_TEST
+
+START_TEST(chords_that_nobody_counts_are_looked_for_by_a_task)
+{
+	check_file("tests/golden/canvas/polled.tsv", CHORDS_POLLED);
 }
 END_TEST
