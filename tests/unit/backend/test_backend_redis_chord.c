@@ -1,6 +1,7 @@
 /* Chords on a Redis server that is well. */
 #include "base/clock.h"
 #include "tests/unit/backend/redis_chords.h"
+#include "tests/unit/backend/redis_relay.h"
 #include "tests/unit/backend/redis_user.h"
 
 /* T-135 T-137 T-165 */
@@ -287,5 +288,53 @@ START_TEST(a_script_that_the_server_forgot_is_loaded_again)
 	ck_assert_int_eq(report_status(&x, "a", 0), BACKEND_CHORD_OPEN);
 	ck_assert_int_eq(report_status(&x, "b", 1), BACKEND_CHORD_COMPLETE);
 	tear_down(&x);
+}
+END_TEST
+
+static void report_forty(struct fixture *x, struct report *reports)
+{
+	for (int n = 0; n < 40; n++) {
+		char id[16];
+		struct backend_chord_part part = {"gid", id, n, 0, id, 7};
+
+		snprintf(id, sizeof(id), "id-%04d", n);
+		report_begin(x, &reports[n], &part);
+	}
+}
+
+/* The server has carried out the last report, and its answer is lost, or that with more members:
+ * the repeat is not taken for a late part. T-163 */
+START_TEST(an_answer_that_is_lost_is_asked_for_again) /* timeout 20 */
+{
+	static const char *const answers[] = {"id-0003", "id-0020"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct fixture x;
+		struct redis_relay relay;
+		struct report reports[40];
+		struct backend_stats stats;
+
+		set_up(&x);
+		redis_relay_start_deaf(&relay, x.server.port, answers[i]);
+		auto_free char *url = mem_printf("redis://127.0.0.1:%d/0", relay.port);
+
+		open_url(&x, url);
+		start_chord(&x, "gid", 40, NULL);
+		report_forty(&x, reports);
+		wait_until(&x.loop, reports[39].is_in, 5000);
+		ck_assert_int_eq(reports[39].status, BACKEND_CHORD_COMPLETE);
+		ck_assert_uint_eq(reports[39].member_count, 40);
+		end_chord(&x, reports[39].token, false);
+		for (int n = 0; n < 40; n++) {
+			wait_until(&x.loop, reports[n].is_in, 3000);
+			ck_assert_int_eq(reports[n].err.code, ERR_NONE);
+			ck_assert_int_eq(reports[n].status, n < 39 ? 0 : BACKEND_CHORD_COMPLETE);
+			report_clear(&reports[n]);
+		}
+		backend_stats(x.backend, &stats);
+		ck_assert_uint_eq(stats.reconnects, 1);
+		tear_down(&x);
+		redis_relay_stop(&relay);
+	}
 }
 END_TEST
