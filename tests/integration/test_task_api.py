@@ -65,6 +65,16 @@ class TestSending:
         else:
             assert results.wait(id)["children"] == [tuple_of(child)]
 
+    @pytest.mark.brokers("rabbitmq", why="it can close a connection")
+    def test_what_is_sent_is_confirmed_before_the_task_is_acked(self, queue, worker, results, sig):
+        """T-154"""
+        worker(settings={"task_acks_late": True})
+        children = [new_id() for _ in range(50)]
+        for child in children:
+            queue.send("send_late", ("done", [sig("add", 1, 2).set(task_id=child)]))
+        queue.server_closes()
+        assert {r["result"] for r in results.wait_all(children, 60).values()} == {3}
+
     @pytest.mark.prefork
     def test_what_a_lost_process_had_sent_is_sent(self, queue, worker, results, sig):
         worker()
