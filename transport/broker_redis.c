@@ -205,6 +205,7 @@ static void on_conn_flush(void *ctx)
 
 	settle(r);
 	redis_unacked_flush(r);
+	redis_sweep_next(r);
 	redis_take_pump(r);
 	redis_broker_close_advance(r);
 }

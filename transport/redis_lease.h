@@ -31,7 +31,8 @@ struct redis_node {
 	char number[32];
 	int64_t since_us; /* that we see it so */
 	unsigned round;
-	bool is_clean; /* dead, and nothing of it is left */
+	unsigned swept; /* round in which its records were looked for */
+	bool is_clean;	/* dead, and nothing of it is left */
 };
 
 struct redis_lease {

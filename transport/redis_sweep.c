@@ -97,6 +97,8 @@ static void scan_end(struct broker_redis *r, bool is_whole)
 		put_back_found(r);
 	s->found_count = 0;
 	s->node[0] = '\0';
+	s->goes_on = is_whole && !is_own;
+	redis_wake(r);
 }
 
 /* Scanning the index: it has all names, and no message */
@@ -168,8 +170,33 @@ static void scan_begin(struct broker_redis *r, const char *id)
 
 void redis_sweep_node(struct broker_redis *r, const char *id)
 {
-	if (!r->sweep.is_busy && r->answers.back_count == 0 && strlen(id) == REDIS_ID_LEN)
-		scan_begin(r, id);
+	auto_free char *name = mem_printf(REDIS_NODE_DEAD "%s", id);
+	struct redis_node *node = map_get(r->lease.nodes, name);
+
+	if (r->sweep.is_busy || r->answers.back_count > 0 || strlen(id) != REDIS_ID_LEN)
+		return;
+	if (node != NULL)
+		node->swept = r->lease.round;
+	scan_begin(r, id);
+}
+
+void redis_sweep_next(struct broker_redis *r)
+{
+	const size_t len = strlen(REDIS_NODE_DEAD);
+
+	if (!r->sweep.goes_on || r->sweep.is_busy || r->answers.back_count > 0 ||
+	    !r->lease.is_registered)
+		return;
+	r->sweep.goes_on = false;
+	for (struct map_entry *e = map_first(r->lease.nodes); e; e = map_next(e)) {
+		const struct redis_node *node = map_value(e);
+
+		if (!node->is_clean && node->swept != r->lease.round &&
+		    strncmp(map_key(e), REDIS_NODE_DEAD, len) == 0) {
+			redis_sweep_node(r, map_key(e) + len);
+			return;
+		}
+	}
 }
 
 /* Numbers that are known now; what is under way or taken from now on has higher ones. */
@@ -288,6 +315,7 @@ void redis_sweep_up(struct broker_redis *r)
 void redis_sweep_down(struct broker_redis *r)
 {
 	r->sweep.is_busy = false;
+	r->sweep.goes_on = false;
 	redis_orphans_down(r);
 }
 

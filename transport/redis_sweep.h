@@ -16,6 +16,7 @@ struct broker_redis;
 
 struct redis_sweep {
 	bool is_busy, wants_own;
+	bool goes_on;  /* there may be another dead node, not swept in this round of the registry */
 	char node[40]; /* whose records are looked for; "" = none */
 	char cursor[24];
 	uint64_t *found;
@@ -38,6 +39,9 @@ bool redis_sweep_is_known(const struct broker_redis *r, const char *id);
 bool redis_sweep_is_page(const redisReply *reply);
 /* Puts back what a dead node held; marks the node as clean when there is nothing. */
 void redis_sweep_node(struct broker_redis *r, const char *id);
+/* After one, at once the next: fifty workers that died together are not to be waited for one by
+ * one. */
+void redis_sweep_next(struct broker_redis *r);
 /* A new connection. */
 void redis_sweep_up(struct broker_redis *r);
 void redis_sweep_down(struct broker_redis *r);

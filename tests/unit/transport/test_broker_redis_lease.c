@@ -43,6 +43,31 @@ START_TEST(what_a_dead_node_held_comes_back_after_ten_seconds) /* timeout 20 */
 }
 END_TEST
 
+/* C-47 */
+START_TEST(of_many_dead_nodes_none_waits_for_the_others)
+{
+	enum { NODES = 30 };
+	struct fixture x;
+	struct taker t;
+	char id[33], field[40];
+
+	set_up(&x);
+	for (int i = 0; i < NODES; i++) {
+		snprintf(id, sizeof(id), "%032x", i + 1);
+		snprintf(field, sizeof(field), "%s:1", id);
+		put_record(&x, field, "", "celery", "[1]", 1e10);
+		tell(&x, "ZADD smallage.nodes 4294967297 dead:%s", id);
+	}
+	taker_open(&x, &t, "celery", NODES);
+	wait_until(&x.loop, t.seen == NODES, 6000);
+	for (int i = 0; i < NODES; i++)
+		broker_ack(t.broker, 1, t.tags[i]);
+	taker_close(&x, &t);
+	ck_assert_int_eq(number(&x, "EXISTS unacked unacked_index celery"), 0);
+	tear_down(&x);
+}
+END_TEST
+
 START_TEST(who_was_taken_for_dead_holds_nothing_any_more)
 {
 	struct fixture x;
