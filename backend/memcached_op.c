@@ -77,18 +77,33 @@ static double longest_expiry(const struct memcached_keys *keys)
 	return keys->expires_s > keys->chord_expires_s ? keys->expires_s : keys->chord_expires_s;
 }
 
-static void add_write(struct str *out, const char *verb, const char *prefix,
-		      const struct memcached_keys *keys, const char *id, double expires_s,
-		      const char *value, size_t len, const uint64_t *cas)
+/* A command that brings a value. */
+struct write {
+	const char *verb, *prefix, *id;
+	double expires_s;
+	const char *value;
+	size_t len;
+	const uint64_t *cas; /* or NULL */
+};
+
+static void add_write(struct str *out, const struct memcached_keys *keys, const struct write *w)
 {
-	str_addf(out, "%s %s%s%s 0 ", verb, keys->prefix, prefix, id);
-	add_expiry(out, expires_s);
-	str_addf(out, " %zu", len);
-	if (cas)
-		str_addf(out, " %" PRIu64, *cas);
+	str_addf(out, "%s %s%s%s 0 ", w->verb, keys->prefix, w->prefix, w->id);
+	add_expiry(out, w->expires_s);
+	str_addf(out, " %zu", w->len);
+	if (w->cas)
+		str_addf(out, " %" PRIu64, *w->cas);
 	str_puts(out, "\r\n");
-	str_add(out, value, len);
+	str_add(out, w->value, w->len);
 	str_puts(out, "\r\n");
+}
+
+static void add_record(struct str *out, const struct memcached_op *op,
+		       const struct memcached_keys *keys, const char *verb, const uint64_t *cas)
+{
+	add_write(out, keys,
+		  &(struct write){verb, TASK_PREFIX, op->base.id, keys->expires_s, op->value.data,
+				  op->value.len, cas});
 }
 
 static void add_touch(struct str *out, const char *prefix, const struct memcached_keys *keys,
@@ -104,7 +119,8 @@ static void add_mark(struct str *out, const struct memcached_op *op,
 {
 	auto_free char *id = mem_printf("%s-%s", op->base.id, op->task_id);
 
-	add_write(out, "add", MARK_PREFIX, keys, id, longest_expiry(keys), "1", 1, NULL);
+	add_write(out, keys,
+		  &(struct write){"add", MARK_PREFIX, id, longest_expiry(keys), "1", 1, NULL});
 }
 
 /* What is read when the last part has ended lives on while the chord is open. */
@@ -150,22 +166,23 @@ void memcached_op_write(struct memcached_op *op, const struct memcached_keys *ke
 	case MEMCACHED_FIRST:
 		return;
 	case MEMCACHED_ADD:
-		add_write(out, "add", TASK_PREFIX, keys, id, keys->expires_s, op->value.data,
-			  op->value.len, NULL);
+		add_record(out, op, keys, "add", NULL);
 		return;
 	case MEMCACHED_GETS:
 		str_addf(out, "gets %s" TASK_PREFIX "%s\r\n", keys->prefix, id);
 		return;
 	case MEMCACHED_CAS:
-		add_write(out, "cas", TASK_PREFIX, keys, id, keys->expires_s, op->value.data,
-			  op->value.len, &op->cas);
+		add_record(out, op, keys, "cas", &op->cas);
 		return;
 	case MEMCACHED_SAVE_GROUP:
-		add_write(out, "set", GROUP_PREFIX, keys, id, longest_expiry(keys), op->value.data,
-			  op->value.len, NULL);
+		add_write(out, keys,
+			  &(struct write){"set", GROUP_PREFIX, id, longest_expiry(keys),
+					  op->value.data, op->value.len, NULL});
 		return;
 	case MEMCACHED_BEGIN_COUNT:
-		add_write(out, "add", COUNT_PREFIX, keys, id, keys->chord_expires_s, "0", 1, NULL);
+		add_write(out, keys,
+			  &(struct write){"add", COUNT_PREFIX, id, keys->chord_expires_s, "0", 1,
+					  NULL});
 		return;
 	case MEMCACHED_MARK:
 		add_mark(out, op, keys);

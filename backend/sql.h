@@ -70,11 +70,11 @@ unsigned sql_column_bit(const char *name);
 void sql_add_create(struct str *out, enum sql_dialect dialect, const struct sql_names *n);
 void sql_add_column(struct str *out, enum sql_dialect dialect, const struct sql_names *n,
 		    enum sql_column column);
-/* Parameters and columns are those of `columns`, in order. */
+/* Parameters and columns are those that are `present`, in order. */
 void sql_add_store(struct str *out, enum sql_dialect dialect, const struct sql_names *n,
-		   unsigned columns, bool is_revoke);
+		   unsigned present, bool is_revoke);
 void sql_add_read(struct str *out, enum sql_dialect dialect, const struct sql_names *n,
-		  unsigned columns);
+		  unsigned present);
 
 /* What has ended before this time; *ret_group: the same of groups. To be freed. */
 void sql_cleanup_texts(const struct sql_names *n, int64_t before_us, char **ret_task,
@@ -100,7 +100,7 @@ struct sql_place {
 	size_t count;
 };
 /* Reads db+sqlite:///..., db+postgresql://...; `ret_dialect` says which. */
-int sql_place_read(struct sql_place *place, const char *url, enum sql_dialect *ret_dialect,
+int sql_place_read(struct sql_place *place, const char *text, enum sql_dialect *ret_dialect,
 		   struct err *err);
 void sql_place_clear(struct sql_place *place);
 const char *sql_place_value(const struct sql_place *place, const char *key); /* or NULL */

@@ -73,6 +73,7 @@ static int store(struct finish *f, const struct result_record *out, struct backe
 	record->data = text->data;
 	record->len = text->len;
 	backend_store(f->backend, record, done, ctx);
+	record->fields = NULL; /* they end here */
 	return 0;
 }
 
