@@ -110,7 +110,7 @@ class Leavings:
         below = collections.defaultdict(list)
         for id in (self.runs.keys() | self.records.keys()) - self.names.keys():
             parent = self._parent(id)
-            origin = self.groups.get(parent, parent) if self._is_body(id) else parent
+            origin = self._chord(id) or parent
             if origin in self.names:
                 below[origin].append(id)
         for origin, ids in below.items():
@@ -155,8 +155,14 @@ class Leavings:
         a task calls otherwise is among its children."""
         parent = self._parent(id)
         is_part = parent in self.groups or parent not in self.records  # or its result is ignored
-        return parent and is_part and \
-            id not in json.dumps((self.records.get(parent) or {}).get("children"))
+        children = self._children(parent) if parent in self.records else ()
+        return parent and is_part and id not in json.dumps(children)
+
+    def _chord(self, id):
+        """The group whose body it is. Of a part whose result is ignored that is known by the body."""
+        if not self._is_body(id):
+            return None
+        return self.groups.get(self._parent(id)) or self.groups.get(id)
 
     def _root(self, id):
         return id in self.runs and self.runs[id].seen.get("root_id") or None
@@ -167,13 +173,12 @@ class Leavings:
         seen = set()
         while id and id not in seen:
             seen.add(id)
-            parent = self._parent(id)
-            if self._is_body(id):
-                group = self.groups.get(parent)
-                parts = [each for each, its in self.groups.items() if group and its == group and each != id]
+            group = self._chord(id)
+            if group:
+                parts = [each for each, its in self.groups.items() if its == group and each != id]
                 if len({self._root(each) for each in parts} | {self._root(id)}) > 1:
                     return self.names.get(group, "?")
-            id = parent
+            id = self._parent(id)
         return None
 
     def _ancestry(self, id, kept):

@@ -3,6 +3,7 @@
 Each gives back its tag and what it was called with, so a result tells its whole descent. All take
 one value: the result of what came before.
 """
+import copy
 import json
 import os
 import time
@@ -12,7 +13,7 @@ from celery.exceptions import Ignore, Reject
 from testtasks import app
 
 # Celery stores RETRY when the next try is on its way already: another worker must not be quicker.
-SOON = 0.3
+SOON = 1
 
 
 def task(*args, **options):
@@ -95,19 +96,19 @@ def turn_down(value=None, tag=""):
 @task(bind=True)
 def swap(self, value=None, tag="", sig=None):
     """Replaces itself."""
-    raise self.replace(app.signature(sig))
+    raise self.replace(app.signature(copy.deepcopy(sig)))
 
 
 @task(bind=True)
 def grow(self, value=None, tag="", sig=None):
     """Adds to the chord that it is part of."""
-    self.add_to_chord(app.signature(sig))
+    self.add_to_chord(app.signature(copy.deepcopy(sig)))
     return [tag, value]
 
 
 @task
 def send(value=None, tag="", sig=None):
-    app.signature(sig).apply_async()
+    app.signature(copy.deepcopy(sig)).apply_async()
     return [tag, value]
 
 

@@ -12,7 +12,7 @@
 
 /* Seconds. Celery stores RETRY when the next try is on its way already: another worker must not be
  * quicker. */
-#define SOON 0.3
+#define SOON 1.0
 
 /* [tag, value] */
 static json_t *mark(struct sm_job *job)
