@@ -294,3 +294,13 @@ int rate_parse(const char *text, double *ret_per_second, struct err *err)
 	*ret_per_second = count / seconds;
 	return 0;
 }
+
+void text_guess_try(struct text_guess *g, const char *name)
+{
+	unsigned distance = text_distance(g->wanted, name);
+
+	if (distance > g->most || (g->nearest && distance == g->most))
+		return;
+	g->most = distance;
+	g->nearest = name;
+}

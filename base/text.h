@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -47,5 +48,17 @@ int rate_parse(const char *text, double *ret_per_second, struct err *err);
 bool utf8_is_valid(const char *data, size_t len);
 /* Edit distance of two short names, for "did you mean" (at most 63 bytes are compared). */
 unsigned text_distance(const char *a, const char *b);
+/* Which of several names was meant: the nearest one within `most`, of equals the first. */
+struct text_guess {
+	const char *wanted;
+	unsigned most;
+	const char *nearest; /* NULL = none so far */
+};
+/* Further away than `most` of these is no typing error. */
+#define TEXT_GUESS(text)                                                                           \
+	{                                                                                          \
+		.wanted = (text), .most = 1 + (unsigned)strlen(text) / 3                           \
+	}
+void text_guess_try(struct text_guess *g, const char *name);
 
 #endif

@@ -72,19 +72,12 @@ static const char *foreign_find(const char *scheme)
 
 static const char *nearest_scheme(const char *scheme)
 {
-	const char *nearest = NULL;
-	unsigned best = 1 + (unsigned)strlen(scheme) / 3;
+	struct text_guess guess = TEXT_GUESS(scheme);
 
 	for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++)
-		for (const char *const *s = drivers[i]->schemes; *s; s++) {
-			unsigned distance = text_distance(scheme, *s);
-
-			if (distance <= best && (!nearest || distance < best)) {
-				best = distance;
-				nearest = *s;
-			}
-		}
-	return nearest;
+		for (const char *const *s = drivers[i]->schemes; *s; s++)
+			text_guess_try(&guess, *s);
+	return guess.nearest;
 }
 
 static int scheme_refuse(const char *scheme, struct err *err)

@@ -85,20 +85,13 @@ int cmd_version(int argc, char **argv)
 
 static int unknown_command(const char *name)
 {
-	const char *nearest = NULL;
-	unsigned best = 3;
+	struct text_guess guess = {.wanted = name, .most = 2};
 
-	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++) {
-		unsigned distance = text_distance(name, cmd->name);
-
-		if (distance < best) {
-			best = distance;
-			nearest = cmd->name;
-		}
-	}
+	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
+		text_guess_try(&guess, cmd->name);
 	fprintf(stderr, "smallage: unknown command '%.60s'", name);
-	if (nearest)
-		fprintf(stderr, "; did you mean '%s'?\n", nearest);
+	if (guess.nearest)
+		fprintf(stderr, "; did you mean '%s'?\n", guess.nearest);
 	else
 		fprintf(stderr, "; see `smallage help`\n");
 	return 2;

@@ -208,23 +208,16 @@ static void on_interrupt(uv_signal_t *handle, int number)
 
 static const struct task_entry *find_task(const struct run *run, struct err *err)
 {
-	const char *name = run->task.name, *nearest = NULL;
+	const char *name = run->task.name;
 	const struct task_entry *task = registry_find(run->registry, name);
-	unsigned best = 4;
+	struct text_guess guess = {.wanted = name, .most = 3};
 
-	for (unsigned i = 0; !task && i < registry_count(run->registry); i++) {
-		const char *other = registry_at(run->registry, i)->name;
-		unsigned distance = text_distance(name, other);
-
-		if (distance < best) {
-			best = distance;
-			nearest = other;
-		}
-	}
+	for (unsigned i = 0; !task && i < registry_count(run->registry); i++)
+		text_guess_try(&guess, registry_at(run->registry, i)->name);
 	if (!task)
 		err_set(err, ERR_NOT_FOUND, "there is no task '%.200s'%s%s%s; -I names plug-ins",
-			name, nearest ? ", did you mean '" : "", nearest ? nearest : "",
-			nearest ? "'?" : "");
+			name, guess.nearest ? ", did you mean '" : "",
+			guess.nearest ? guess.nearest : "", guess.nearest ? "'?" : "");
 	return task;
 }
 

@@ -139,31 +139,19 @@ static int take(struct reader *r, const struct match *m, const char *shown, cons
 static const char *nearest_option(const struct cli_use *use, const char *name)
 {
 	const struct cli_option *const lists[] = {use->own, cli_extra_options};
-	unsigned best = 1 + (unsigned)strlen(name) / 3;
-	const char *nearest = NULL;
+	struct text_guess guess = {.wanted = name, .most = (unsigned)strlen(name) / 3};
 
 	for (size_t i = 0; i < config_row_count(); i++) {
 		const struct config_row *row = config_row_at(i);
-		bool fits = row->option && (row->commands & use->command);
-		unsigned distance = fits ? text_distance(name, row->option) : best;
 
-		if (distance < best) {
-			best = distance;
-			nearest = row->option;
-		}
+		if (row->option && (row->commands & use->command))
+			text_guess_try(&guess, row->option);
 	}
-	for (size_t i = 0; i < 2; i++) {
-		for (const struct cli_option *o = lists[i]; o && (o->name || o->letter); o++) {
-			bool fits = o->name && (o->commands & use->command);
-			unsigned distance = fits ? text_distance(name, o->name) : best;
-
-			if (distance < best) {
-				best = distance;
-				nearest = o->name;
-			}
-		}
-	}
-	return nearest;
+	for (size_t i = 0; i < 2; i++)
+		for (const struct cli_option *o = lists[i]; o && (o->name || o->letter); o++)
+			if (o->name && (o->commands & use->command))
+				text_guess_try(&guess, o->name);
+	return guess.nearest;
 }
 
 /* Reads the long option at argv[at]; *at moves to a value of its own. */

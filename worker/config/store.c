@@ -226,22 +226,15 @@ const struct config_value *config_store_at(const struct config_store *s, size_t 
 
 const char *config_store_nearest(const struct config_store *s, const char *name)
 {
-	const char *nearest = NULL;
-	unsigned best = 1 + (unsigned)strlen(name) / 3; /* further away is no typing error */
+	struct text_guess guess = TEXT_GUESS(name);
 
 	for (struct map_entry *e = map_first(s->values); e; e = map_next(e)) {
 		const struct config_value *v = map_value(e);
-		unsigned distance;
 
-		if (!v->row && !v->def)
-			continue;
-		distance = text_distance(name, v->name);
-		if (distance <= best && (!nearest || distance < best)) {
-			best = distance;
-			nearest = v->name;
-		}
+		if (v->row || v->def)
+			text_guess_try(&guess, v->name);
 	}
-	return nearest;
+	return guess.nearest;
 }
 
 int config_store_check_unknown(const struct config_store *s, struct err *err)

@@ -115,18 +115,11 @@ static bool is_one_of(const char *const *keys, const char *key)
 
 static const char *nearest_of(const char *const *keys, const char *key)
 {
-	const char *nearest = NULL;
-	unsigned best = 1 + (unsigned)strlen(key) / 3;
+	struct text_guess guess = TEXT_GUESS(key);
 
-	for (; *keys; keys++) {
-		unsigned distance = text_distance(key, *keys);
-
-		if (distance <= best && (!nearest || distance < best)) {
-			best = distance;
-			nearest = *keys;
-		}
-	}
-	return nearest;
+	for (; *keys; keys++)
+		text_guess_try(&guess, *keys);
+	return guess.nearest;
 }
 
 void options_only(struct queue_options *o, const char *const *keys)
