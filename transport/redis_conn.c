@@ -157,9 +157,14 @@ static size_t on_stream_data(void *ctx, const char *data, size_t len)
 static void on_stream_failed(void *ctx, const struct err *why)
 {
 	struct redis_conn *c = ctx;
+	/* A Redis that expects TLS hangs up without a word. */
+	bool may_be_tls = c->state == CONN_GREETING && !redis_conn_has_tls(c) &&
+			  redis_route_server(&c->route)->unix_path == NULL;
 	struct err err = {0};
 
-	err_set(&err, why->code, "Redis %s: %.300s", conn_label(c), why->text);
+	err_set(&err, why->code, "Redis %s: %.300s%s", conn_label(c), why->text,
+		may_be_tls ? " before it answered: if it speaks TLS on this port, use rediss://"
+			   : "");
 	conn_lost(c, &err);
 }
 

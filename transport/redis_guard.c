@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TLS_ALERT '\x15' /* the first byte of one */
+
 void redis_guard_init(struct redis_guard *g, size_t max_bulk_bytes)
 {
 	memset(g, 0, sizeof(*g));
@@ -38,6 +40,9 @@ static int line_byte(struct redis_guard *g, char c, struct err *err)
 	if (c == '\n' && g->line_len > 0)
 		return line_end(g, err);
 	if (g->line_len++ == 0) {
+		if (c == TLS_ALERT)
+			return err_set(err, ERR_PROTOCOL,
+				       "it speaks TLS on this port: use rediss://");
 		if (c == '\0' || strchr("+-:$*", c) == NULL)
 			return err_set(err, ERR_PROTOCOL,
 				       "what answers does not speak the Redis protocol");

@@ -96,7 +96,10 @@ char *config_tls_of_broker(const struct config *c, const char *urls, const char 
 	struct url there = {0};
 	char *found = NULL, *item;
 
-	if (url_parse(&there, shown, NULL) != 0)
+	/* The master that Sentinels name, as it is shown, is no URL; all of them have the same. */
+	bool is_named = strncmp(urls, "sentinel://", 11) == 0;
+
+	if (!is_named && url_parse(&there, shown, NULL) != 0)
 		return NULL;
 	for (unsigned i = 0; !found && (item = url_list_item(urls, i)) != NULL; i++) {
 		auto_free char *text = item;
@@ -104,7 +107,7 @@ char *config_tls_of_broker(const struct config *c, const char *urls, const char 
 
 		if (url_parse(&url, text, NULL) != 0)
 			continue;
-		if (is_same_server(&url, &there))
+		if (is_named || is_same_server(&url, &there))
 			found = describe(&url, false, c->broker_use_ssl);
 		url_clear(&url);
 	}

@@ -126,7 +126,7 @@ START_TEST(what_is_wrong_is_said_and_tried_again) /* timeout 60 */
 	fails(&x, host,
 	      "wrong host: the certificate is for localhost, 127.0.0.1, not for elsewhere");
 	mem_free_ptr(&x.settings.tls);
-	fails(&x, in_clear, "connection lost");
+	fails(&x, in_clear, "if it speaks TLS on this port, use rediss://");
 	redis_server_stop(&x.server, SIGKILL);
 	x.server.tls_folder = NULL;
 	redis_server_start(&x.server);

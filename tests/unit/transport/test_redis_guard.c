@@ -20,6 +20,18 @@ static enum err_code feed(const char *text, size_t len)
 
 #define assert_feed(text, code) ck_assert_int_eq(feed((text), sizeof(text) - 1), (code))
 
+/* C-52 */
+START_TEST(the_alert_of_a_server_with_tls_is_known)
+{
+	struct redis_guard guard;
+	struct err err = {0};
+
+	redis_guard_init(&guard, 1000);
+	ck_assert_int_eq(redis_guard_feed(&guard, "\x15\x03\x01", 3, &err), -1);
+	ck_assert(strstr(err.text, "use rediss://") != NULL);
+}
+END_TEST
+
 START_TEST(what_redis_says_passes)
 {
 	assert_feed("+OK\r\n:12\r\n-ERR no\r\n$-1\r\n*-1\r\n", ERR_NONE);
