@@ -196,11 +196,10 @@ END_TEST
 START_TEST(settings_of_celery_that_we_lack_are_refused_not_ignored)
 {
 	static const char *const lacking[] = {
-		"task_annotations: {}",		"beat_schedule: {}",
-		"worker_autoscaler: x",		"database_url: sqlite://",
-		"mongodb_backend_settings: {}", "CELERY_ANNOTATIONS: {}",
-		"CELERYBEAT_SCHEDULE: {}",	"event_serializer: yaml",
-		"event_serializer: pickle"};
+		"task_annotations: {}",	  "beat_schedule: {}",
+		"worker_autoscaler: x",	  "mongodb_backend_settings: {}",
+		"CELERY_ANNOTATIONS: {}", "CELERYBEAT_SCHEDULE: {}",
+		"event_serializer: yaml", "event_serializer: pickle"};
 
 	for (size_t i = 0; i < sizeof(lacking) / sizeof(lacking[0]); i++) {
 		begin(lacking[i]);
