@@ -153,7 +153,7 @@ static int read_place(struct redis_sentinel *q, const redisReply *reply)
 	port = host ? reply->element[1] : NULL;
 	number = port && port->type == REDIS_REPLY_STRING ? (int)strtol(port->str, NULL, 10) : 0;
 	if (number < 1 || number > 65535 || host->type != REDIS_REPLY_STRING || host->len == 0 ||
-	    host->len > 255) {
+	    strlen(host->str) != host->len || host->len > 255) {
 		pass_over(q, "is no Sentinel, by its answer");
 		return 1;
 	}
