@@ -97,7 +97,6 @@ static int prepare_chain(struct canvas_work *w, const json_t *sig, const json_t 
 	json_auto_t *group_id = canvas_option_pop(options, "group_id");
 	json_auto_t *group_index = canvas_option_pop(options, "group_index");
 	json_auto_t *root_id = canvas_option_pop(options, "root_id");
-	json_auto_t *parent_id = canvas_option_pop(options, "parent_id");
 	json_auto_t *chord = canvas_option_pop(options, "chord");
 	json_auto_t *link_error = canvas_option_pop(options, "link_error");
 	const struct canvas_prepare p = {
@@ -114,6 +113,7 @@ static int prepare_chain(struct canvas_work *w, const json_t *sig, const json_t 
 		.clones = true,
 	};
 
+	json_object_del(options, "parent_id");
 	return canvas_prepare_steps(w, canvas_tasks(sig), &p, steps);
 }
 

@@ -132,7 +132,7 @@ static int fail_group(struct failure *f, json_t *group, const json_t *given)
 
 static int fail_body(struct failure *f, json_t *body)
 {
-	json_auto_t *errbacks = json_array(), *chain = NULL;
+	json_auto_t *errbacks = json_array();
 	const json_t *end = find_end(body, errbacks);
 	const char *id = canvas_option_text(canvas_own_options(end), "task_id");
 	int status;

@@ -78,3 +78,17 @@ def test_a_chord_of_a_link_delays_its_header(queue, worker, results, sig):
         body = json.loads(message.body)[2]["chord"]
         assert "countdown" not in body["options"] and message.headers["group_index"] == place
         assert message.headers["group"] == body["options"]["group_id"]
+
+
+def test_chords_behind_chords_in_a_chain(queue, worker, results, sig):
+    """T-176 T-144"""
+    worker()
+    steps = chain(group(sig("add", 1, 1), sig("add", 2, 2)), sig("echo"), group(sig("echo"), sig("echo")), sig("echo"), sig("echo"))
+    last = steps.apply_async()
+    assert last.get(timeout=20) == [[2, 4], [2, 4]]
+    # Every result stands under the id that the producer froze.
+    seen = []
+    while last:
+        seen.append([child.get(timeout=5) for child in last.results] if hasattr(last, "results") else last.get(timeout=5))
+        last = last.parent
+    assert seen == [[[2, 4], [2, 4]], [[2, 4], [2, 4]], [[2, 4], [2, 4]], [2, 4], [2, 4]]
