@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import services
+from canvas_parts import canvas
 from kinds import BUILD, ROOT, Kind
 from measures import Bench
 from redis_parts import redis as redis_part
@@ -188,7 +189,7 @@ def health_checks(bench, rounds, mine, celery):
 
 
 PARTS = dict(throughput=throughput, latency=latency, mail=mail, idle=idle, eta=eta, scale=scale, events=events,
-             control=control, redis=redis_part)
+             control=control, redis=redis_part, canvas=canvas)
 
 
 def machine():

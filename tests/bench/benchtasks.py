@@ -21,6 +21,11 @@ def echo(value=None, **extra):
     return None
 
 
+@app.task(name="canvastasks.size")
+def size(value=None):
+    return len(value)
+
+
 @app.task(name="testtasks.sleep")
 def sleep(seconds):
     time.sleep(seconds)

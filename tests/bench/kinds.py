@@ -67,8 +67,10 @@ class Kind:
         if self.celery:
             return [sys.executable, "-m", "celery", "-A", "benchtasks", "-b", bench.broker_url,
                     "--result-backend", bench.results_url, "worker", *common]
+        plugins = ",".join(str(BUILD / f"lib/smallage/test-tasks/{name}.so")
+                           for name in ("testtasks", "canvastasks"))
         return [BUILD / "bin/smallage", "worker", "-b", bench.broker_url, "--result-backend",
-                bench.results_url, "-I", BUILD / "lib/smallage/test-tasks/testtasks.so", *common]
+                bench.results_url, "-I", plugins, *common]
 
     def start(self, bench, queue):
         env = {**os.environ, "C_FORCE_ROOT": "1", **self.env,
