@@ -332,9 +332,9 @@ static char *put(char *to, char before, int value, int width)
 /* By hand: one goes into every record, and printf would take longer than the rest of it. */
 void iso8601_format(int64_t unix_us, int offset_s, char out[40])
 {
-	int64_t us = unix_us + (int64_t)offset_s * US_PER_S;
-	int fraction_us = (int)((us % US_PER_S + US_PER_S) % US_PER_S);
-	int64_t seconds = (us - fraction_us) / US_PER_S;
+	/* No sum in microseconds: any value is to have a text. */
+	int fraction_us = (int)((unix_us % US_PER_S + US_PER_S) % US_PER_S);
+	int64_t seconds = unix_us / US_PER_S - (unix_us % US_PER_S < 0) + offset_s;
 	int in_day = (int)((seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY);
 	int shown = offset_s < 0 ? -offset_s : offset_s;
 	struct day date = date_from_days((seconds - in_day) / S_PER_DAY);
