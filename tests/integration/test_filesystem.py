@@ -8,6 +8,7 @@ import time
 import pytest
 from celery import Celery
 
+from broker_folder import FolderBroker
 from services.keeper import wait_until
 from worker import BUILD, JUDGE, Worker
 
@@ -76,6 +77,23 @@ def test_the_binding_table_is_pythons(folders, run):
               if path.name in ("celery.exchange", "other.exchange")}
     assert tables == {"celery.exchange": [["celery", "", "celery"]],
                       "other.exchange": [["other", "", "other"]]}
+
+
+def test_ten_thousand_files_at_once_run_once_each(tmp_path, run):
+    """C-55: by two workers"""
+    count = 1000 if JUDGE else 10_000
+    broker, seen = FolderBroker(tmp_path / "many"), tmp_path / "seen"
+    broker.declare()
+    broker.send_many("append", count, lambda i: [str(seen), str(i)])
+    for _ in range(2):
+        run(settings={"broker_transport_options": broker.transport_options}, ready=False)
+
+    def ended():
+        lines = seen.read_text().splitlines() if seen.exists() else []
+        return [int(line.split()[-1]) for line in lines if line.startswith("E")]
+    wait_until(lambda: len(ended()) >= count, 120, "the end of all", 0.5)
+    wait_until(lambda: not list(broker.data.glob("**/*.msg")), 10, "an empty folder")
+    assert sorted(ended()) == list(range(count))
 
 
 @pytest.mark.deviates("Celery polls once a second")
