@@ -24,13 +24,14 @@ class Runs:
 
     def __init__(self):
         self.kinds = collections.Counter()
-        self.seen, self.tries = {}, -1
+        self.seen, self.order = {}, (1, 0)
 
     def add(self, event):
         kind = event["type"].split("-", 1)[1]
-        # Events of two workers come in any order.
-        if kind == "received" and event["retries"] > self.tries:
-            self.tries = event["retries"]
+        # Events of two workers come in any order; who takes another's place is received after it.
+        order = (-event.get("retries", 0), event["timestamp"])
+        if kind == "received" and order < self.order:
+            self.order = order
             self.seen = {key: event.get(key) for key in ("name", "args", "kwargs", "root_id",
                                                          "parent_id")}
         if kind in ENDS or kind == "received":

@@ -74,6 +74,7 @@ def _run(queue, worker, judge):
         last = queue.send("add", (0, 0))
         recorder.wait(3, uuid=last)
         one.stop()
+        wait_until(lambda: recorder.messages[-1].routing_key == "worker.offline", 10, "its last word")
         for name, id in ids.items():
             found[name] = recorder.events("task-", id)
         keys = {m.routing_key for m in recorder.messages}
