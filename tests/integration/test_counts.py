@@ -137,9 +137,9 @@ def test_answers_of_sms_providers_are_counted(queue, worker, results, twilio):
 
 def test_a_status_call_is_quick(queue, worker, results):
     """The whole command under 20 ms, tasks of many names counted. (Of 21 the fifth: others use the
-    machine too.)"""
+    machine too. A sanitized build is to answer soon: what it takes tells of those others.)"""
     one = worker(concurrency=1)
     for name in ("noop", "add", "echo", "ignore", "nothing"):
         queue.send(name)
     took = sorted(status(one)[0] for _ in range(21))
-    assert took[4] < 0.02 * SLACK, took
+    assert took[4] < (0.02 if SLACK == 1 else 0.5), took
