@@ -5,20 +5,7 @@ import json
 import pytest
 from celery import chain, chord, group
 
-
-@pytest.fixture
-def queue(broker):
-    """Nobody consumes from `later`."""
-    for name in ("celery", "later"):
-        broker.declare(name)
-    return broker
-
-
-@pytest.fixture
-def sig(app):
-    def make(name, *args, **kwargs):
-        return app.signature(f"testtasks.{name}", args=args, kwargs=kwargs)
-    return make
+from signatures import queue, sig  # noqa: F401 (fixtures)
 
 
 def test_links_of_every_kind_run(queue, worker, results, sig):

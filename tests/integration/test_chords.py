@@ -9,21 +9,7 @@ import pytest
 from celery import chain, chord, group
 
 from services.keeper import wait_until
-
-@pytest.fixture
-def sig(app):
-    """sig("add", 1, y=2) is a signature of the test task."""
-    def make(name, *args, **kwargs):
-        return app.signature(f"testtasks.{name}", args=args, kwargs=kwargs)
-    return make
-
-
-@pytest.fixture
-def queue(broker):
-    """Nobody consumes from `later` and `errors`."""
-    for name in ("celery", "later", "errors"):
-        broker.declare(name)
-    return broker
+from signatures import queue, sig  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

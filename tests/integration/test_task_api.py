@@ -8,21 +8,7 @@ from celery import chord, group
 
 from messages import new_id
 from services.keeper import wait_until
-
-
-@pytest.fixture
-def queue(broker):
-    """Nobody consumes from `later`."""
-    for name in ("celery", "later"):
-        broker.declare(name)
-    return broker
-
-
-@pytest.fixture
-def sig(app):
-    def make(name, *args, **kwargs):
-        return app.signature(f"testtasks.{name}", args=args, kwargs=kwargs)
-    return make
+from signatures import queue, sig  # noqa: F401 (fixtures)
 
 
 def tuple_of(id):
