@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "worker/task/job_request.h"
+#include "worker/task/wire_text.h"
 
 struct prefix {
 	uint8_t type; /* first, and never FRAME_BELL */
@@ -31,8 +32,7 @@ struct outcome_head {
 	int32_t max_retries;
 	uint32_t reserved;
 };
-#define TEXT_IS_NULL UINT32_MAX
-#define TEXT_COUNT   8
+#define TEXT_COUNT 8
 
 struct state_head {
 	uint64_t serial;
@@ -219,37 +219,23 @@ int frame_put_outcome(struct str *out, uint64_t serial, uint64_t rss_kib,
 
 	outcome_texts(outcome, texts);
 	for (unsigned i = 0; i < TEXT_COUNT; i++)
-		head_len += sizeof(uint32_t) + (texts[i] ? strlen(texts[i]) + 1 : 0);
+		head_len += wire_text_size(texts[i]);
 	if (put_prefix(out, FRAME_OUTCOME, head_len, outcome->result_len) != 0)
 		return -1;
 	str_add(out, &head, sizeof(head));
-	for (unsigned i = 0; i < TEXT_COUNT; i++) {
-		uint32_t len = texts[i] ? (uint32_t)strlen(texts[i]) : TEXT_IS_NULL;
-
-		str_add(out, &len, sizeof(len));
-		if (texts[i])
-			str_add(out, texts[i], (size_t)len + 1);
-	}
+	for (unsigned i = 0; i < TEXT_COUNT; i++)
+		wire_text_put(out, texts[i]);
 	return out->is_full ? -1 : 0;
 }
 
-/* Takes one text off the front of `rest`. */
+/* A copy of the text at the front of `rest`. */
 static int get_text(char **ret, struct span *rest, struct err *err)
 {
-	uint32_t len;
+	const char *text;
 
-	if (rest->len < sizeof(len))
-		return err_set(err, ERR_PROTOCOL, "outcome frame is cut short");
-	memcpy(&len, rest->data, sizeof(len));
-	rest->data += sizeof(len);
-	rest->len -= sizeof(len);
-	if (len == TEXT_IS_NULL)
-		return 0;
-	if (len >= rest->len || memchr(rest->data, '\0', (size_t)len + 1) != rest->data + len)
+	if (wire_text_get(&text, rest) < 0)
 		return err_set(err, ERR_PROTOCOL, "outcome frame with a bad text");
-	*ret = mem_dup(rest->data, len);
-	rest->data += len + 1;
-	rest->len -= len + 1;
+	*ret = text ? mem_strdup(text) : NULL;
 	return 0;
 }
 

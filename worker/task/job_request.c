@@ -4,9 +4,9 @@
 
 #include "base/text.h"
 #include "protocol/pyjson.h"
+#include "worker/task/wire_text.h"
 
-#define TEXT_COUNT   15
-#define TEXT_IS_NULL UINT32_MAX
+#define TEXT_COUNT 15
 
 struct request_head {
 	int64_t eta_us, expires_us, group_index, replaced_task_nesting;
@@ -60,13 +60,8 @@ int job_request_put(struct str *out, const struct task_message *m)
 	request_texts(m, texts);
 	if (str_add(out, &head, sizeof(head)) != 0)
 		return -1;
-	for (unsigned i = 0; i < TEXT_COUNT; i++) {
-		uint32_t len = texts[i] ? (uint32_t)strlen(texts[i]) : TEXT_IS_NULL;
-
-		str_add(out, &len, sizeof(len));
-		if (texts[i])
-			str_add(out, texts[i], (size_t)len + 1);
-	}
+	for (unsigned i = 0; i < TEXT_COUNT; i++)
+		wire_text_put(out, texts[i]);
 	return out->is_full ? -1 : 0;
 }
 
@@ -87,20 +82,9 @@ int job_request_get(struct task_message *m, struct span bytes)
 	m->priority = head.priority;
 	m->ignore_result = (enum tristate)head.ignore_result;
 	bytes = (struct span){bytes.data + sizeof(head), bytes.len - sizeof(head)};
-	for (unsigned i = 0; i < TEXT_COUNT; i++) {
-		uint32_t len;
-
-		if (bytes.len < sizeof(len))
+	for (unsigned i = 0; i < TEXT_COUNT; i++)
+		if (wire_text_get(request_text_at(m, i), &bytes) < 0)
 			return -1;
-		memcpy(&len, bytes.data, sizeof(len));
-		bytes = (struct span){bytes.data + sizeof(len), bytes.len - sizeof(len)};
-		if (len == TEXT_IS_NULL)
-			continue;
-		if (len >= bytes.len || bytes.data[len] != '\0')
-			return -1;
-		*request_text_at(m, i) = bytes.data;
-		bytes = (struct span){bytes.data + len + 1, bytes.len - len - 1};
-	}
 	return 0;
 }
 
